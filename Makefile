@@ -1,0 +1,53 @@
+# make run    create .venv, install, train on the breast-cancer data and write a report
+# make test   the same environment with the test tools, then the whole suite
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+RUN    ?= runs/breast_cancer
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+JOBS   ?= 2
+
+.PHONY: run test lint types suite picture fixtures clean
+
+run: $(VENV)/.core
+	$(BIN)/qkan train --data breast_cancer --model qkan --seed 0 --out $(RUN)
+
+test: lint types suite
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check qkan circuits kernels tests tutorials
+	$(BIN)/ruff format --check qkan circuits kernels tests tutorials
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# One thread per worker: small tensor operations lose more to thread barriers than they gain.
+suite: $(VENV)/.dev
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS)
+
+# The README's picture is the overview written by the main job.
+picture: run
+	cp $(RUN)/overview.png docs/images/overview.png
+
+# Numbers recorded from the published package, in an environment of its own.
+fixtures:
+	$(PYTHON) -m venv build/official-venv
+	build/official-venv/bin/pip install --quiet -c constraints.txt torch==2.13.0 numpy sympy qkan==0.2.3
+	cd build && official-venv/bin/python ../tests/fixtures/record_official.py ../tests/fixtures/official.json
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e ".[dev]"
+	$(BIN)/python -m pip check
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,33 @@
+"""Hybrid quantum-classical Kolmogorov-Arnold networks in PyTorch.
+
+>>> import torch, qkan
+>>> model = qkan.QKAN([4, 3, 2], reps=3, seed=0)
+>>> model(torch.zeros(5, 4)).shape
+torch.Size([5, 2])
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import packages_distributions
+
+
+def _check_owner() -> None:
+    """The PyPI package ``qkan`` installs under the same import name; with both installed, files overwrite each other."""
+    owners = {re.sub(r"[-_.]+", "-", name).lower() for name in packages_distributions().get("qkan", [])}
+    foreign = sorted(owners - {"qkan-toolkit"})
+    if foreign:
+        raise ImportError(
+            f"The import name 'qkan' is also provided by the installed package {', '.join(map(repr, foreign))}; "
+            "uninstall it or use a separate environment for qkan-toolkit."
+        )
+
+
+_check_owner()
+
+from qkan import bases, errors  # noqa: E402
+from qkan.layers import KANLayer  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = ["KANLayer", "bases", "errors"]

@@ -1,0 +1,23 @@
+"""Edge functions of a KAN layer: one file per basis behind one protocol."""
+
+from qkan.bases._base import Basis, ClassicalBasis, FeatureBasis, get, names, options, register
+from qkan.bases.bspline import BSpline
+from qkan.bases.chebyshev import Chebyshev
+from qkan.bases.daruan import Daruan
+from qkan.bases.fourier import Fourier
+from qkan.bases.rbf import RBF
+
+__all__ = [
+    "RBF",
+    "BSpline",
+    "Basis",
+    "Chebyshev",
+    "ClassicalBasis",
+    "Daruan",
+    "FeatureBasis",
+    "Fourier",
+    "get",
+    "names",
+    "options",
+    "register",
+]

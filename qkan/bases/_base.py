@@ -1,0 +1,255 @@
+"""The protocol every basis follows, and the registry that finds one by name.
+
+A basis holds the m·n edge functions φ_oi of one layer. Feature bases write them as features times coefficients,
+φ_oi(x) = Σ_k B_k(x) C_oik, so that the layer is one matrix product; a basis without that form overrides
+``forward`` and ``edges``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qkan._random import generator
+from qkan.errors import OptionError, RefineError, ShapeError, check_positive
+from qkan.kernels.reference import accumulation_dtype
+
+_REGISTRY: dict[str, type[Basis]] = {}
+_BasisType = TypeVar("_BasisType", bound="type[Basis]")
+
+
+def register(name: str) -> Callable[[_BasisType], _BasisType]:
+    """Class decorator: make a basis known to layers and models under ``name``."""
+
+    def add(cls: _BasisType) -> _BasisType:
+        cls.name = name
+        _REGISTRY[name] = cls
+        return cls
+
+    return add
+
+
+def names() -> list[str]:
+    """Names of all known bases, sorted."""
+    return sorted(_REGISTRY)
+
+
+def get(name: str | type[Basis]) -> type[Basis]:
+    """The basis class registered as ``name`` (a class is returned as it is).
+
+    Raises:
+        OptionError: the name is not known; the message lists those that are.
+    """
+    if inspect.isclass(name) and issubclass(name, Basis):
+        return name
+    if not isinstance(name, str) or name not in _REGISTRY:
+        raise OptionError(f"basis={name!r} is not known; choose one of {', '.join(names())}.")
+    return _REGISTRY[name]
+
+
+def options(basis: str | type[Basis]) -> list[str]:
+    """Names of the options a basis accepts."""
+    parameters = inspect.signature(get(basis).__init__).parameters
+    return [name for name in parameters if name not in ("self", "in_features", "out_features", "seed")]
+
+
+def normal_nodes(count: int = 801, limit: float = 8.0) -> tuple[Tensor, Tensor]:
+    """Points and weights (float64, shape (count,)) for expectations over a standard normal variable."""
+    points = torch.linspace(-limit, limit, count, dtype=torch.float64, device="cpu")
+    density = torch.exp(-0.5 * points**2)
+    return points, density / density.sum()
+
+
+class Basis(nn.Module):
+    """Edge functions φ_oi, o < out_features, i < in_features.
+
+    Subclasses implement ``forward`` and ``edges`` (or derive from :class:`FeatureBasis` or
+    :class:`ClassicalBasis`), ``config``, ``moments`` and, where mathematics allows, ``refine``.
+
+    Attributes:
+        name: registered name.
+        free_amplitude: True if the edge functions may take any size, so that initialisation can scale them.
+        default_init: initialisation scheme a layer uses when none is named: "variance" or "power".
+    """
+
+    name: ClassVar[str] = "basis"
+    free_amplitude: ClassVar[bool] = False
+    default_init: ClassVar[str] = "variance"
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.in_features = check_positive("in_features", in_features)
+        self.out_features = check_positive("out_features", out_features)
+
+    # -- what every basis offers -----------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Σ_i weight_oi φ_oi(x_i).
+
+        Args:
+            x: (..., n).
+            weight: (m, n) edge weights; ``None`` means 1 for every edge.
+
+        Returns:
+            (..., m).
+        """
+        edges = self.edges(x)
+        return edges.sum(-1) if weight is None else (edges * weight).sum(-1)
+
+    def edges(self, x: Tensor) -> Tensor:
+        """Every edge's value: x (..., n) -> (..., m, n)."""
+        raise TypeError(f"{type(self).__name__} must define edges().")
+
+    def config(self) -> dict[str, Any]:
+        """Constructor options that rebuild this basis (JSON types only)."""
+        raise TypeError(f"{type(self).__name__} must define config().")
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """E[f²] and E[f'²] over a standard normal input, float64.
+
+        For bases with free amplitude f runs over the K features (shape (K,)); otherwise over edge functions,
+        of which a sample is taken when there are many.
+        """
+        raise TypeError(f"{type(self).__name__} must define moments().")
+
+    def refine(self, size: int) -> Basis:
+        """A larger basis of the same kind that represents the same functions.
+
+        Raises:
+            RefineError: the function cannot be preserved; the message says why.
+        """
+        raise RefineError(f"a {self.name} basis cannot be refined to {size} without changing its functions.")
+
+    def matmul_flops(self, rows: int) -> int:
+        """Floating-point operations in matrix products of one forward pass over ``rows`` rows."""
+        return 0
+
+    # -- constants that follow the module's dtype and device --------------------------------------------------
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Arrays fixed by the options. They become buffers, recomputed from float64 whenever the dtype changes."""
+        return {}
+
+    def build_constants(self, dtype: torch.dtype | None = None) -> None:
+        """(Re)build the buffers of :meth:`constants` on the parameters' device, by default in their dtype."""
+        like = next(self.parameters())
+        dtype = dtype or accumulation_dtype(like.dtype)
+        for name, value in self.constants().items():
+            tensor = torch.as_tensor(value, dtype=dtype, device="cpu").to(like.device)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Basis:
+        super()._apply(fn, recurse)
+        self.build_constants()
+        return self
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def check_input(self, x: Tensor) -> Tensor:
+        """Return x, or raise :class:`ShapeError` unless its last dimension is ``in_features``."""
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ShapeError(f"input of shape {tuple(x.shape)} must have {self.in_features} as its last dimension.")
+        return x
+
+    def extra_repr(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{self.in_features} -> {self.out_features}, {shown}"
+
+
+class FeatureBasis(Basis):
+    """A basis of the form φ_oi(x) = Σ_k B_k(x) C_oik: the layer is one matrix product."""
+
+    num_features: int
+
+    def features(self, x: Tensor) -> Tensor:
+        """B_k(x_i): (..., n) -> (..., n, K). Half-precision input is evaluated in float32."""
+        work = x.to(accumulation_dtype(x.dtype))
+        return self.evaluate(work).to(x.dtype)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """The features at x, in the precision of x: (..., n) -> (..., n, K)."""
+        raise TypeError(f"{type(self).__name__} must define evaluate().")
+
+    def coefficients(self) -> Tensor:
+        """C_oik, shape (m, n, K)."""
+        raise TypeError(f"{type(self).__name__} must define coefficients().")
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        features = self.features(self.check_input(x))
+        coefficients = self.coefficients()
+        if weight is not None:
+            coefficients = coefficients * weight.unsqueeze(-1)
+        return functional.linear(features.flatten(-2), coefficients.flatten(-2))
+
+    def edges(self, x: Tensor) -> Tensor:
+        return torch.einsum("...nk,mnk->...mn", self.features(self.check_input(x)), self.coefficients())
+
+    def matmul_flops(self, rows: int) -> int:
+        return 2 * rows * self.in_features * self.num_features * self.out_features
+
+
+class ClassicalBasis(FeatureBasis):
+    """A feature basis whose coefficients are free parameters.
+
+    ``coef`` is drawn from a normal distribution such that E[φ²] = 1/n for standard-normal input, so that Σ_i φ_oi
+    has a standard deviation of about 1 at every width n. Feature k receives the relative size ``profile()[k]``.
+    """
+
+    free_amplitude = True
+
+    def __init__(self, in_features: int, out_features: int, num_features: int, seed: int | None):
+        super().__init__(in_features, out_features)
+        self.num_features = num_features
+        self.coef = nn.Parameter(torch.empty(out_features, in_features, num_features))
+        self.build_constants(torch.float64)
+        self._moments = self._compute_moments()
+        self.build_constants()
+        self.reset_parameters(seed)
+
+    def profile(self) -> Tensor:
+        """Relative standard deviation of each feature's coefficient at initialisation, shape (K,), float64."""
+        return torch.ones(self.num_features, dtype=torch.float64, device="cpu")
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw fresh coefficients from a local generator."""
+        profile = self.profile()
+        power = (profile**2 * self.moments()[0]).sum()
+        std = profile / torch.sqrt(self.in_features * power)
+        with torch.no_grad():
+            noise = torch.randn(self.coef.shape, generator=generator(seed), device="cpu")
+            self.coef.copy_(noise * std.to(noise.dtype))
+
+    def coefficients(self) -> Tensor:
+        return self.coef
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return self._moments
+
+    def _compute_moments(self) -> tuple[Tensor, Tensor]:
+        points, weights = normal_nodes()
+        values, slopes = torch.func.jvp(self.evaluate, (points,), (torch.ones_like(points),))
+        return weights @ values**2, weights @ slopes**2
+
+    def padded(self, option: str, size: int, kept: Tensor) -> Any:
+        """A larger basis of the same kind whose features at the indices ``kept`` are those of this one.
+
+        The added coefficients are zero.
+
+        Raises:
+            RefineError: ``size`` is below the present value of ``option``.
+        """
+        present = getattr(self, option)
+        if check_positive(option, size) < present:
+            raise RefineError(f"{option}={size} is below the present {present}; refining only enlarges.")
+        cls: Any = type(self)
+        larger = cls(self.in_features, self.out_features, **{**self.config(), option: size}, seed=0)
+        with torch.no_grad():
+            larger.coef.zero_()
+            larger.coef[..., kept] = self.coef.detach().to(larger.coef)
+        return larger.to(self.coef)

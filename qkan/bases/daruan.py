@@ -1,0 +1,282 @@
+"""DARUAN: a one-qubit data re-uploading circuit as a learnable activation (arXiv 2509.14026)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qkan._random import generator
+from qkan.bases._base import FeatureBasis, normal_nodes, register
+from qkan.circuits.ansatz import ANSATZE, daruan
+from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
+from qkan.kernels import spectral
+from qkan.kernels.reference import amplitude_readout, expectation_z
+
+#: More nodes per edge than this would make coefficient tensors of hundreds of megabytes at ordinary widths.
+MAX_NODES = 4096
+#: Ansätze whose preactivation bias no trainable gate can absorb; they get one where the weight is trainable.
+_BIASED = ("mix", "px")
+_BASE_FREQUENCY = {"unit": 1, "binary": 2, "ternary": 3}
+
+
+@register("daruan")
+class Daruan(FeatureBasis):
+    """φ_oi(x) = ⟨Z⟩ of a one-qubit circuit with ``reps`` data gates, one circuit per edge.
+
+    Args:
+        in_features: n.
+        out_features: m.
+        reps: repetitions L.
+        ansatz: gate order, "pz" (default), "rpz", "px", "real" or "mix" (see :mod:`qkan.circuits.ansatz`).
+        encoding: where the weight w of the data angle w x + b lives. "fixed" (default): w_l is a constant, the
+            circuit is evaluated at 2Σw_l+1 nodes and the layer is one matrix product. "shared": trainable w_il per
+            input, 3^L torus nodes, still one matrix product. "edge": trainable w_oil per edge, as published with
+            trainable preactivation; per-edge evaluation.
+        frequencies: w_l = 1 ("unit", as published), 2^l ("binary") or 3^l ("ternary"), l = 0 … L-1; initial values
+            where w is trainable. Degree of the spectrum for L = 3: 3, 7, 13.
+        readout: "z" (default) is ⟨Z⟩, what hardware returns; "amplitude" is |α|-|β| = g(⟨Z⟩), the published code's
+            default, evaluated per edge.
+        groups: number of circuits shared by all outputs and, in turn, by the inputs (input i uses circuit
+            i mod groups), as in the published grouped QKAN; ``None`` gives every edge its own.
+        extend: for "px", whose data angle is arccos x: "clamp" (default) holds |x| > 1 to ±1, "error" raises
+            :class:`DomainError`. The others are "periodic" by nature.
+        seed: of a local generator; ``None`` draws fresh entropy.
+
+    Parameters: ``theta`` (m, n, P) or (groups, P), the trainable angles in circuit order; ``frequency`` and, for
+    "mix" and "px", ``shift``, shape (n, L) for "shared" and (m, n, L) or (groups, L) for "edge". Angles start
+    uniformly in (-π, π): every circuit then uses its whole spectrum from the first step.
+
+    Redundant parameters of the published code are left out: in "pz" and "real" a preactivation bias is absorbed by
+    another gate, in "rpz" it is the RZ before the data gate, and in "px" the closing RZ commutes with Z.
+
+    Raises:
+        OptionError: an option is unknown or out of range, or needs more than 4096 nodes per edge.
+    """
+
+    def __init__(
+        self,
+        in_features: int = 1,
+        out_features: int = 1,
+        *,
+        reps: int = 3,
+        ansatz: str = "pz",
+        encoding: str = "fixed",
+        frequencies: str = "unit",
+        readout: str = "z",
+        groups: int | None = None,
+        extend: str | None = None,
+        seed: int | None = None,
+    ):
+        super().__init__(in_features, out_features)
+        self.reps = check_positive("reps", reps)
+        check_choice("ansatz", ansatz, ANSATZE)
+        check_choice("encoding", encoding, ("fixed", "shared", "edge"))
+        check_choice("frequencies", frequencies, _BASE_FREQUENCY)
+        check_choice("readout", readout, ("z", "amplitude"))
+        extensions = ("clamp", "error") if ansatz == "px" else ("periodic",)
+        check_choice("extend", extend or extensions[0], extensions)
+        self.ansatz, self.encoding, self.frequencies, self.readout = ansatz, encoding, frequencies, readout
+        self.groups = None if groups is None else check_positive("groups", groups)
+        self.extend = extend or extensions[0]
+        self.circuit = daruan(self.reps, ansatz)
+        weights = self.initial_frequencies()
+        self.degree = int(weights.sum())
+        self.num_features = self._count_nodes()
+        edge_shape = (out_features, in_features) if self.groups is None else (self.groups,)
+        self.theta = nn.Parameter(torch.empty(*edge_shape, self.circuit.num_parameters))
+        if encoding == "fixed":
+            self.register_parameter("frequency", None)
+        else:
+            leading = edge_shape if encoding == "edge" else (in_features,)
+            self.frequency = nn.Parameter(torch.empty(*leading, self.reps))
+        has_shift = encoding != "fixed" and ansatz in _BIASED
+        self.shift = nn.Parameter(torch.empty_like(self.frequency)) if has_shift else None
+        self.build_constants()
+        self.reset_parameters(seed)
+
+    # -- construction --------------------------------------------------------------------------------------------
+
+    def initial_frequencies(self) -> np.ndarray:
+        """w_l for l = 0 … L-1, shape (L,)."""
+        return _BASE_FREQUENCY[self.frequencies] ** np.arange(self.reps)
+
+    def _count_nodes(self) -> int:
+        nodes = 2 * self.degree + 1 if self.encoding == "fixed" else 3**self.reps
+        if self.encoding != "edge" and nodes > MAX_NODES:
+            raise OptionError(
+                f"reps={self.reps} with encoding={self.encoding!r} and frequencies={self.frequencies!r} needs {nodes} "
+                f"nodes per edge; at most {MAX_NODES} are supported, so lower reps or use encoding='edge'."
+            )
+        return nodes
+
+    def constants(self) -> dict[str, np.ndarray]:
+        if self.encoding == "edge":
+            return {}
+        if self.encoding == "fixed":
+            nodes = spectral.circle_nodes(self.degree)[:, None] * self.initial_frequencies()
+            return {"node_angles": nodes, "transform": spectral.circle_transform(self.degree)}
+        return {"node_angles": spectral.torus_nodes(self.reps), "transform": spectral.torus_transform(self.reps)}
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw fresh angles, and set the frequencies and shifts to their initial values."""
+        with torch.no_grad():
+            noise = torch.rand(self.theta.shape, generator=generator(seed), device="cpu")
+            self.theta.copy_((2 * noise - 1) * math.pi)
+            if self.frequency is not None:
+                self.frequency.copy_(torch.as_tensor(self.initial_frequencies()).expand_as(self.frequency))
+            if self.shift is not None:
+                self.shift.zero_()
+
+    def config(self) -> dict[str, Any]:
+        keys = ("reps", "ansatz", "encoding", "frequencies", "readout", "groups", "extend")
+        return {key: getattr(self, key) for key in keys}
+
+    # -- features times coefficients ------------------------------------------------------------------------------
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Harmonics of the data angles (…, n, K); see :mod:`qkan.kernels.spectral`.
+
+        Raises:
+            OptionError: for encoding "edge", whose data angles differ from edge to edge.
+        """
+        if self.encoding == "fixed":
+            return spectral.harmonics(self._encode(x), self.degree)
+        if self.encoding == "shared":
+            return spectral.torus_harmonics(self.data_angles(x))
+        raise OptionError("encoding='edge' has no features shared between edges; call edges(x) instead.")
+
+    def node_values(self) -> Tensor:
+        """⟨Z⟩ of every edge's circuit at its K nodes, shape (m, n, K): all that the layer needs to know of it."""
+        if self.encoding == "edge":
+            raise OptionError("encoding='edge' has no nodes shared between edges; use encoding='shared' or 'fixed'.")
+        values = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles.to(self.theta.dtype))
+        return self._per_edge(values)
+
+    def coefficients(self) -> Tensor:
+        """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
+        return self.node_values() @ self.transform.to(self.theta.dtype)
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        if self.readout == "z" and self.encoding != "edge":
+            return super().forward(x, weight)
+        edges = self.edges(x)
+        return edges.sum(-1) if weight is None else (edges * weight).sum(-1)
+
+    def edges(self, x: Tensor) -> Tensor:
+        if self.encoding == "edge":
+            self.check_input(x)
+            theta = self._per_edge(self.theta)
+            z = expectation_z(self.circuit.gates, theta, self.data_angles(x))
+        else:
+            z = super().edges(x)
+        return amplitude_readout(z) if self.readout == "amplitude" else z
+
+    # -- data angles ----------------------------------------------------------------------------------------------
+
+    def data_angles(self, x: Tensor) -> Tensor:
+        """φ of every data gate in radians: (..., n, L), or (..., m, n, L) for encoding "edge"."""
+        if self.encoding == "fixed":
+            frequencies = torch.as_tensor(self.initial_frequencies(), dtype=x.dtype, device=x.device)
+            return self._encode(x).unsqueeze(-1) * frequencies
+        frequency, shift = self.frequency, self.shift
+        if self.encoding == "edge":
+            x = x.unsqueeze(-2)
+            frequency = self._per_edge(frequency)
+            shift = None if shift is None else self._per_edge(shift)
+        angles = x.unsqueeze(-1) * frequency
+        return self._encode(angles if shift is None else angles + shift)
+
+    def _encode(self, u: Tensor) -> Tensor:
+        """The argument of RX in "px" is arccos u; elsewhere the data angle is u itself."""
+        if self.ansatz != "px":
+            return u
+        if self.extend == "error" and bool((u.abs() > 1).any()):
+            worst = float(u.detach().abs().max())
+            raise DomainError(f"px encodes arccos x and needs |x| <= 1, but got {worst:g}; use extend='clamp'.")
+        # arccos has an infinite slope at ±1: stay one rounding unit inside, so that gradients remain finite.
+        limit = 1 - torch.finfo(u.dtype).eps
+        return torch.acos(u.clamp(-limit, limit))
+
+    def _per_edge(self, values: Tensor) -> Tensor:
+        """(m, n, K), from (groups, K) where circuits are shared."""
+        if self.groups is None:
+            return values
+        index = torch.arange(self.in_features, device=values.device) % self.groups
+        return values[index].expand(self.out_features, -1, -1)
+
+    # -- analysis ---------------------------------------------------------------------------------------------------
+
+    def moments(self, max_edges: int = 256) -> tuple[Tensor, Tensor]:
+        """E[φ²] and E[φ'²] (float64 scalars) over a standard normal input and the edges of the present circuits.
+
+        With more than ``max_edges`` edges an evenly spaced sample of them is taken.
+        """
+        total = self.out_features * self.in_features
+        index = torch.linspace(0, total - 1, min(total, max_edges), device="cpu").round().long().unique()
+        sample = self._row_of_edges(index // self.in_features, index % self.in_features)
+        points, weights = normal_nodes()
+        points = points.unsqueeze(-1).repeat(1, len(index))
+
+        def edges(x: Tensor) -> Tensor:
+            z = expectation_z(self.circuit.gates, sample.theta[0], sample.data_angles(x).reshape(*x.shape, -1))
+            return amplitude_readout(z) if self.readout == "amplitude" else z
+
+        values, slopes = torch.func.jvp(edges, (points,), (torch.ones_like(points),))
+        return (weights @ values.detach() ** 2).mean(), (weights @ slopes.detach() ** 2).mean()
+
+    def _row_of_edges(self, o: Tensor, i: Tensor) -> Daruan:
+        """The edges (o_j, i_j) as a float64 basis on the CPU with one input per edge and one output."""
+        row = Daruan(len(i), 1, **{**self.config(), "groups": None}, seed=0).double()
+        own = (o, i) if self.groups is None else (i % self.groups,)
+        place = own if self.encoding == "edge" else (i,)
+        with torch.no_grad():
+            row.theta.copy_(self.theta.detach().cpu()[own].unsqueeze(0))
+            for mine, its in ((self.frequency, row.frequency), (self.shift, row.shift)):
+                if mine is not None:
+                    its.copy_(mine.detach().cpu()[place].reshape(its.shape))
+        return row
+
+    # -- extension --------------------------------------------------------------------------------------------------
+
+    def refine(self, size: int) -> Daruan:
+        """The same functions with ``size`` repetitions ("layer extension").
+
+        The old closing rotation moves to the first new repetition and the remaining new angles are zero. In "pz" and
+        "rpz" the new data gates commute with Z, so the function is kept whatever their weight. In "mix" and "real"
+        it is kept if the new weights are zero, hence only where weights are trainable. In "px" the neutral data
+        angle arccos 1 has no finite gradient, so it is refused.
+
+        Raises:
+            RefineError: the function cannot be preserved, or ``size`` is not larger.
+        """
+        if check_positive("reps", size) <= self.reps:
+            raise RefineError(f"reps={size} must be larger than the present {self.reps}.")
+        neutral_frequency = None if self.ansatz in ("pz", "rpz") else 0.0
+        if self.ansatz == "px":
+            raise RefineError("px cannot be extended: its neutral data angle arccos 1 has no finite gradient.")
+        if neutral_frequency is not None and self.frequency is None:
+            raise RefineError(
+                f"{self.ansatz} with encoding='fixed' cannot be extended: its new data gates do not commute with the "
+                "measurement, and their frequency is not zero; use encoding='shared' or 'edge', or ansatz 'pz' or 'rpz'."
+            )
+        larger = Daruan(self.in_features, self.out_features, **{**self.config(), "reps": size}, seed=0)
+        with torch.no_grad():
+            self._fill_extension(larger, neutral_frequency)
+        return larger.to(self.theta)
+
+    def _fill_extension(self, larger: Daruan, neutral_frequency: float | None) -> None:
+        kept = self.reps * self.circuit.block_size
+        larger.theta.zero_()
+        if self.ansatz == "real":
+            larger.theta.fill_(-math.pi)  # X, RY(-π), Z in sequence act as the identity
+        larger.theta[..., : self.circuit.num_parameters] = self.theta.detach().to(larger.theta)
+        assert larger.theta.shape[-1] >= kept + self.circuit.closing_size
+        for mine, its in ((self.frequency, larger.frequency), (self.shift, larger.shift)):
+            if mine is not None:
+                if neutral_frequency is not None:
+                    its.fill_(neutral_frequency)
+                its[..., : self.reps] = mine.detach().to(its)

@@ -1,0 +1,64 @@
+"""Every error a user can cause. All are ``ValueError``s whose message is one plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class QKANError(ValueError):
+    """Base class: catching it catches every error this toolkit raises on bad input."""
+
+
+class OptionError(QKANError):
+    """An option has a value, or a name, that does not exist."""
+
+
+class ShapeError(QKANError):
+    """A tensor or table does not have the shape the operation needs."""
+
+
+class DomainError(QKANError):
+    """A value lies outside the domain on which a function is defined."""
+
+
+class RefineError(QKANError):
+    """A basis cannot be enlarged without changing the function it represents."""
+
+
+class NonFiniteError(QKANError):
+    """NaN or infinity turned up where finite numbers are needed."""
+
+
+class DataError(QKANError):
+    """A data file or table cannot be used as it is."""
+
+
+class LeakageError(QKANError):
+    """Rows that must be unseen have been seen in training."""
+
+
+class ModelFileError(QKANError):
+    """A saved model is missing, incomplete or of another kind."""
+
+
+class RefineWarning(UserWarning):
+    """A refined basis reproduces the old function only approximately."""
+
+
+class LeakageWarning(UserWarning):
+    """A data set is known to reveal its label through its features."""
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise :class:`OptionError` naming the valid choices unless ``value`` is one of them."""
+    valid = list(choices)
+    if value not in valid:
+        listed = ", ".join(repr(choice) for choice in valid)
+        raise OptionError(f"{name}={value!r} is not known; choose one of {listed}.")
+
+
+def check_positive(name: str, value: object, minimum: int = 1) -> int:
+    """Return ``value`` as an int, or raise :class:`OptionError` if it is not a whole number >= minimum."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
+        raise OptionError(f"{name}={value!r} must be a whole number of at least {minimum}.")
+    return int(value.__index__())

@@ -1,0 +1,201 @@
+"""The one layer that quantum and classical bases share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qkan import bases
+from qkan._random import generator, spawn
+from qkan.bases import Basis
+from qkan.bases._base import normal_nodes
+from qkan.errors import OptionError, ShapeError, check_choice
+
+#: Base-branch activations by name.
+ACTIVATIONS = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+    "identity": lambda x: x,
+}
+
+
+class KANLayer(nn.Module):
+    """y_o = Σ_i mask_oi · [scale_oi · φ_oi(x_i) + base_oi · act(x_i)] + bias_o.
+
+    Args:
+        in_features: n.
+        out_features: m.
+        basis: name of a registered basis (``qkan.bases.names()``) or a :class:`~qkan.bases.Basis` class.
+        base: activation of the base branch ("silu", "gelu", "relu", "tanh", "identity"); ``None`` leaves it out.
+        scale: trainable edge scale, as in pykan's ``scale_sp``.
+        bias: trainable output bias.
+        mask: (m, n) of 0 and 1; edges at 0 are pruned: they contribute nothing and receive no gradient.
+        seed: of local generators; ``None`` draws fresh entropy. Global random state is never touched.
+        init: "variance" gives the output a standard deviation of about 1 for standard-normal input at every width,
+            half of it from the base branch if there is one; "power" is the power law of Rigas et al.,
+            arXiv 2509.03417, for bases with free coefficients; ``None`` takes the basis's own choice. A DARUAN layer
+            without ``scale`` has no free amplitude, so its output keeps the circuits' own size, about √(n/3).
+        **basis_options: options of the basis; an unknown one is an error that lists those that exist.
+
+    Shapes: x (..., n) -> (..., m), any leading dimensions.
+
+    Raises:
+        OptionError: an unknown name or option.
+        ShapeError: ``mask`` or the input has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        basis: str | type[Basis] = "daruan",
+        *,
+        base: str | None = "silu",
+        scale: bool = True,
+        bias: bool = True,
+        mask: Tensor | None = None,
+        seed: int | None = None,
+        init: str | None = None,
+        **basis_options: Any,
+    ):
+        super().__init__()
+        basis_class = bases.get(basis)
+        _check_options(basis_class, basis_options)
+        check_choice("base", base, (*ACTIVATIONS, None))
+        check_choice("init", init, ("variance", "power", None))
+        basis_seed, own_seed = spawn(seed, 2)
+        self.basis = basis_class(in_features, out_features, seed=basis_seed, **basis_options)
+        self.in_features, self.out_features = self.basis.in_features, self.basis.out_features
+        self.base, self.init = base, init or basis_class.default_init
+        edge_shape = (self.out_features, self.in_features)
+        self.scale = nn.Parameter(torch.ones(edge_shape)) if scale else None
+        self.base_weight = nn.Parameter(torch.zeros(edge_shape)) if base else None
+        self.bias = nn.Parameter(torch.zeros(self.out_features)) if bias else None
+        self.register_buffer("mask", None)
+        self.set_mask(mask)
+        self._calibrate(own_seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.basis(x, self._edge_weight())
+        if self.base_weight is not None:
+            y = y + functional.linear(ACTIVATIONS[self.base](x), self._masked(self.base_weight))
+        return y if self.bias is None else y + self.bias
+
+    def edges(self, x: Tensor) -> Tensor:
+        """Every edge's contribution, x (..., n) -> (..., m, n); with the bias they sum to the output."""
+        edges = self.basis.edges(x)
+        weight = self._edge_weight()
+        if weight is not None:
+            edges = edges * weight
+        if self.base_weight is not None:
+            edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._masked(self.base_weight)
+        return edges
+
+    def refine(self, size: int) -> KANLayer:
+        """A layer with a larger basis (finer grid, higher degree, more repetitions) and the same function.
+
+        Raises:
+            RefineError: the basis cannot keep its function.
+        """
+        finer = self._empty_copy()
+        finer.basis = self.basis.refine(size)
+        with torch.no_grad():
+            for mine, its in zip(self._own_parameters(), finer._own_parameters(), strict=True):
+                its.copy_(mine)
+        return finer.to(next(self.parameters()))
+
+    def set_mask(self, mask: Tensor | None) -> None:
+        """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all."""
+        if mask is None:
+            self.mask = None
+            return
+        mask = torch.as_tensor(mask)
+        if tuple(mask.shape) != (self.out_features, self.in_features):
+            raise ShapeError(f"mask of shape {tuple(mask.shape)} must be ({self.out_features}, {self.in_features}).")
+        if not bool(((mask == 0) | (mask == 1)).all()):
+            raise OptionError("mask must hold only 0 (pruned) and 1 (kept).")
+        like = next(self.parameters())
+        self.mask = mask.to(dtype=like.dtype, device=like.device)
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments that rebuild the layer's structure (JSON types only)."""
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "basis": self.basis.name,
+            "base": self.base,
+            "scale": self.scale is not None,
+            "bias": self.bias is not None,
+            "init": self.init,
+            **self.basis.config(),
+        }
+
+    def matmul_flops(self, rows: int) -> int:
+        """Floating-point operations in the forward pass's matrix products over the batch of ``rows`` rows."""
+        base = 2 * rows * self.in_features * self.out_features if self.base_weight is not None else 0
+        return self.basis.matmul_flops(rows) + base
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_features} -> {self.out_features}", f"base={self.base!r}"]
+        parts += [f"{name}=False" for name in ("scale", "bias") if getattr(self, name) is None]
+        if self.mask is not None:
+            parts.append(f"{int((self.mask == 0).sum())} of {self.mask.numel()} edges pruned")
+        return ", ".join(parts)
+
+    # -- internals ------------------------------------------------------------------------------------------------
+
+    def _masked(self, weight: Tensor) -> Tensor:
+        return weight if self.mask is None else weight * self.mask
+
+    def _edge_weight(self) -> Tensor | None:
+        return self.mask if self.scale is None else self._masked(self.scale)
+
+    def _own_parameters(self) -> list[nn.Parameter]:
+        return [p for p in (self.scale, self.base_weight, self.bias) if p is not None]
+
+    def _empty_copy(self) -> KANLayer:
+        config = self.config()
+        basis_options = {name: config.pop(name) for name in self.basis.config()}
+        config["basis"] = type(self.basis)
+        return KANLayer(**config, **basis_options, mask=self.mask, seed=0)
+
+    def _calibrate(self, seed: int) -> None:
+        """Set the amplitudes of basis and base branch for the chosen scheme."""
+        basis_power, base_power = self._target_powers()
+        with torch.no_grad():
+            if self.basis.free_amplitude:
+                for coefficient in self.basis.parameters():
+                    coefficient.mul_(math.sqrt(basis_power * self.in_features))
+            elif self.scale is not None:
+                self.scale.fill_(math.sqrt(basis_power / float(self.basis.moments()[0])))
+            if self.base_weight is not None:
+                noise = torch.randn(self.base_weight.shape, generator=generator(seed), device="cpu")
+                self.base_weight.copy_(noise * math.sqrt(base_power / _activation_power(self.base)))
+
+    def _target_powers(self) -> tuple[float, float]:
+        """E[φ²] and E[(base_oi act)²] per edge. The variance scheme shares 1/n equally between the branches."""
+        if self.init == "power" and self.basis.free_amplitude and self.base is not None:
+            features = self.basis.moments()[0]
+            fan = self.in_features * (len(features) + 1)
+            return float(features.sum()) * fan**-2.0, _activation_power(self.base) * fan**-0.5
+        share = 1.0 if self.base is None else 0.5
+        return share / self.in_features, share / self.in_features
+
+
+def _activation_power(name: str | None) -> float:
+    """E[act(x)²] for standard-normal x."""
+    points, weights = normal_nodes()
+    return float(weights @ ACTIVATIONS[name](points) ** 2) if name else 0.0
+
+
+def _check_options(basis_class: type[Basis], given: dict[str, Any]) -> None:
+    known = bases.options(basis_class)
+    for name in given:
+        if name not in known:
+            raise OptionError(f"basis {basis_class.name!r} has no option {name!r}; its options are {', '.join(known)}.")
