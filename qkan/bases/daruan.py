@@ -175,6 +175,13 @@ class Daruan(FeatureBasis):
             z = super().edges(x)
         return amplitude_readout(z) if self.readout == "amplitude" else z
 
+    def matmul_flops(self, rows: int) -> int:
+        """Node values to coefficients once per pass, then features times coefficients for every row."""
+        n, m, size = self.in_features, self.out_features, self.num_features
+        if self.encoding == "edge":
+            return 0
+        return 2 * m * n * size * size + 2 * rows * n * size * m
+
     # -- data angles ----------------------------------------------------------------------------------------------
 
     def data_angles(self, x: Tensor) -> Tensor:

@@ -1,0 +1,214 @@
+"""KAN and QKAN: stacks of :class:`~qkan.KANLayer` with training, prediction, saving and refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qkan import training
+from qkan._random import spawn
+from qkan.bases import Basis
+from qkan.errors import ModelFileError, OptionError, check_positive
+from qkan.layers import KANLayer
+from qkan.saving import load_folder, save_folder
+
+Array = TypeVar("Array", Tensor, np.ndarray)
+
+
+class KAN(nn.Module):
+    """A Kolmogorov-Arnold network: KAN layers in sequence (Liu et al., arXiv 2404.19756).
+
+    Args:
+        width: nodes per layer, inputs first, for example [2, 5, 1].
+        basis: registered name or :class:`~qkan.bases.Basis` class; every layer uses it.
+        grid: grid size of bases that have one (B-spline: intervals, default 5; RBF: centres, default 8).
+        k: spline degree of the B-spline basis (default 3).
+        base, scale, bias, init: see :class:`~qkan.KANLayer`.
+        seed: of local generators; ``None`` draws fresh entropy.
+        **basis_options: further options of the basis, e.g. ``grid_range=(-3, 3)`` or ``degree=8``.
+
+    Shapes: x (..., width[0]) -> (..., width[-1]).
+
+    Raises:
+        OptionError: ``width`` or an option is not valid.
+    """
+
+    def __init__(
+        self,
+        width: Sequence[int],
+        basis: str | type[Basis] = "bspline",
+        grid: int | None = None,
+        k: int | None = None,
+        *,
+        base: str | None = "silu",
+        scale: bool = True,
+        bias: bool = True,
+        init: str | None = None,
+        seed: int | None = None,
+        **basis_options: Any,
+    ):
+        super().__init__()
+        self.width = _check_width(width)
+        basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
+        seeds = spawn(seed, len(self.width) - 1)
+        self.layers = nn.ModuleList(
+            KANLayer(n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=layer_seed, **basis_options)
+            for n, m, layer_seed in zip(self.width, self.width[1:], seeds, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def fit(self, dataset: Any, **options: Any) -> dict[str, Any]:
+        """Train in place; see :func:`qkan.training.fit` for the options and the returned history."""
+        return training.fit(self, dataset, **options)
+
+    def predict(self, x: Array, batch: int = 8192) -> Array:
+        """Outputs without gradients, in chunks of ``batch`` rows: (rows, n) -> (rows, m), array type as given."""
+        like = next(self.parameters())
+        rows = torch.as_tensor(x, dtype=like.dtype, device=like.device)
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            out = torch.cat([self(part) for part in rows.split(batch)]) if rows.ndim > 1 else self(rows)
+        self.train(was_training)
+        return out.cpu().numpy() if isinstance(x, np.ndarray) else out
+
+    def edges(self, x: Tensor) -> list[Tensor]:
+        """Every edge's contribution in every layer for inputs x (..., n): one (..., m, n) tensor per layer."""
+        found = []
+        for layer in self.layers:
+            found.append(layer.edges(x))
+            x = layer(x)
+        return found
+
+    def regularization(self, x: Tensor, lamb_l1: float = 1.0, lamb_entropy: float = 2.0) -> Tensor:
+        """Sparsity penalty of pykan on the rows x (B, n): L1 and entropy of the edges' mean magnitudes.
+
+        With s_oi the mean of |edge oi| over the rows: lamb_l1 Σs + lamb_entropy (mean row entropy + mean column
+        entropy), where rows and columns of s are normalised to sum to 1; summed over layers.
+        """
+        total = x.new_zeros(())
+        for edges in self.edges(x):
+            size = edges.abs().flatten(0, -3).mean(0)
+            total = total + lamb_l1 * size.sum()
+            total = total + lamb_entropy * (_entropy(size, 0) + _entropy(size, 1))
+        return total
+
+    def refine(self, size: int) -> KAN:
+        """A network with a finer basis in every layer and the same function (see the basis's ``refine``).
+
+        Raises:
+            RefineError: the basis cannot keep its function.
+        """
+        finer = type(self)(**self.config(), seed=0)
+        finer.layers = nn.ModuleList(layer.refine(size) for layer in self.layers)
+        return finer
+
+    def plot(self, x: Tensor, **options: Any) -> Any:
+        """Draw the network with its edge functions over the data x (rows, n); returns a matplotlib Figure.
+
+        See :func:`qkan.models.plot.draw` for the options.
+        """
+        from qkan.models.plot import draw
+
+        return draw(self, x, **options)
+
+    # -- saving -----------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments (JSON types only) that rebuild the network's structure."""
+        layer = self.layers[0]
+        return {"width": list(self.width), **_without(layer.config(), "in_features", "out_features")}
+
+    def save(self, path: str | Path) -> None:
+        """Save as a folder: weights in safetensors, structure in JSON, written atomically."""
+        masked = [i for i, layer in enumerate(self.layers) if layer.mask is not None]
+        save_folder(path, type(self).__name__, {"model": self.config(), "masked": masked}, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> KAN:
+        """Load a network saved with :meth:`save`.
+
+        Raises:
+            ModelFileError: missing, damaged, or of another kind.
+        """
+        kind, config, tensors = load_folder(path)
+        if kind not in _KINDS or not issubclass(_KINDS[kind], cls):
+            raise ModelFileError(f"{path} holds a model of kind {kind!r}, not {cls.__name__!r}.")
+        return rebuild(kind, config["model"], config["masked"], tensors)
+
+
+class QKAN(KAN):
+    """A KAN whose edges are DARUAN circuits (arXiv 2509.14026).
+
+    Args:
+        width: nodes per layer, inputs first.
+        reps: repetitions of the re-uploading circuit on every edge.
+        **options: options of :class:`~qkan.bases.Daruan` (``ansatz``, ``encoding``, ``frequencies``, ``readout``,
+            ``groups``) and of :class:`~qkan.KANLayer` (``base``, ``scale``, ``bias``, ``seed``).
+    """
+
+    def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
+        if options.pop("basis", "daruan") != "daruan":
+            raise OptionError("a QKAN has the basis 'daruan'; use KAN(width, basis=...) for others.")
+        super().__init__(width, "daruan", reps=reps, **options)
+
+    @classmethod
+    def from_official_state_dict(
+        cls, state_dict: dict[str, Tensor], width: Sequence[int], reps: int = 3, ansatz: str = "pz", **options: Any
+    ) -> QKAN:
+        """A network with the weights of the published ``qkan`` package.
+
+        See :func:`qkan.models.official.convert`.
+        """
+        from qkan.models.official import convert
+
+        return convert(state_dict, width, reps, ansatz, **options)
+
+
+_KINDS: dict[str, type[KAN]] = {"KAN": KAN, "QKAN": QKAN}
+
+
+def load(path: str | Path) -> KAN:
+    """Load any network of this module saved with ``save``."""
+    return KAN.load(path)
+
+
+def rebuild(kind: str, config: dict[str, Any], masked: Sequence[int], tensors: dict[str, Tensor]) -> KAN:
+    """A network from its saved parts.
+
+    Raises:
+        ModelFileError: the tensors do not fit the structure.
+    """
+    model = _KINDS[kind](**config, seed=0)
+    for index in masked:
+        layer = model.layers[index]
+        layer.set_mask(torch.ones(layer.out_features, layer.in_features))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelFileError(f"the saved weights do not fit the saved structure ({str(error).splitlines()[0]})") from None
+    return model.to(next(iter(tensors.values())).dtype)
+
+
+def _check_width(width: Sequence[int]) -> list[int]:
+    if isinstance(width, (str, int)) or len(width) < 2:
+        raise OptionError(f"width={width!r} must list at least an input and an output size, such as [2, 5, 1].")
+    return [check_positive("width", size) for size in width]
+
+
+def _entropy(size: Tensor, dim: int) -> Tensor:
+    share = size / size.sum(dim, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
+    return -(share * torch.log(share.clamp_min(1e-12))).sum(dim).mean()
+
+
+def _without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in keys}

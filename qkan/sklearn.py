@@ -1,0 +1,200 @@
+"""scikit-learn estimators: KANs and QKANs for pipelines, cross-validation, MAPIE and SHAP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from qkan import training
+from qkan.errors import OptionError, check_choice
+from qkan.models import KAN, QKAN
+
+
+class _KANEstimator(BaseEstimator):
+    """What classifier and regressor share. Parameters are only stored here, and checked in ``fit``."""
+
+    def __init__(
+        self,
+        model: str = "qkan",
+        basis: str | None = None,
+        hidden: tuple[int, ...] = (4,),
+        basis_options: dict[str, Any] | None = None,
+        epochs: int = 100,
+        lr: float = 0.01,
+        batch_size: int = 64,
+        weight_decay: float = 0.01,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        standardize: bool = True,
+        device: str = "cpu",
+        verbose: bool = False,
+        random_state: Any = None,
+    ):
+        self.model = model
+        self.basis = basis
+        self.hidden = hidden
+        self.basis_options = basis_options
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _build(self, n_in: int, n_out: int, seed: int) -> KAN:
+        check_choice("model", self.model, ("qkan", "kan"))
+        width = [n_in, *self.hidden, n_out]
+        options = dict(self.basis_options or {})
+        if self.model == "qkan":
+            if self.basis not in (None, "daruan"):
+                raise OptionError(f"model='qkan' has the basis 'daruan', not {self.basis!r}; use model='kan'.")
+            return QKAN(width, seed=seed, **options)
+        basis = self.basis or "bspline"
+        if basis == "bspline":  # standardised inputs mostly lie within three standard deviations
+            options.setdefault("grid_range", (-3.0, 3.0))
+        return KAN(width, basis, seed=seed, **options)
+
+    def _train(
+        self, X: np.ndarray, y: torch.Tensor, n_out: int, loss: Any, validation: tuple[np.ndarray, torch.Tensor] | None
+    ) -> Any:
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(2**31 - 1))
+        if validation is None and self.early_stopping:
+            X, y, validation = self._hold_out(X, y, seed)
+        self.mean_ = X.mean(0) if self.standardize else np.zeros(X.shape[1])
+        spread = X.std(0) if self.standardize else np.ones(X.shape[1])
+        self.scale_ = np.where(spread > 0, spread, 1.0)
+        self.network_ = self._build(X.shape[1], n_out, seed).to(self.device)
+        steps = max(1, -(-len(X) // self.batch_size))
+        self.history_ = training.fit(
+            self.network_,
+            (self._tensor(X), y),
+            steps=self.epochs * steps,
+            lr=self.lr,
+            loss_fn=loss,
+            batch=self.batch_size,
+            validation=None if validation is None else (self._tensor(validation[0]), validation[1]),
+            patience=self.patience if validation is not None else None,
+            weight_decay=self.weight_decay,
+            log=steps,
+            seed=seed,
+            progress=self.verbose,
+        )
+        self.n_iter_ = len(self.history_["step"])
+        # Trained in float32 for speed; float64 predictions do not depend on how rows are batched or ordered.
+        self.network_.double()
+        return self
+
+    def _hold_out(self, X: np.ndarray, y: torch.Tensor, seed: int) -> Any:
+        """Split off validation rows, stratified where every class is large enough."""
+        counts = np.unique(y.numpy(), return_counts=True)[1] if not y.is_floating_point() else np.array([0])
+        held = max(1, round(self.validation_fraction * len(X)))
+        if len(X) - held < 1:
+            raise OptionError(f"early_stopping needs at least 2 rows, but there are {len(X)}.")
+        possible = counts.min() >= 2 and held >= len(counts) and len(X) - held >= len(counts)
+        keep, check = train_test_split(
+            np.arange(len(X)), test_size=held, random_state=seed, stratify=y.numpy() if possible else None
+        )
+        return X[keep], y[keep], (X[check], y[check])
+
+    def _tensor(self, X: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor((X - self.mean_) / self.scale_, dtype=torch.float32)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "network_")
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return self.network_.predict((X - self.mean_) / self.scale_)
+
+
+class KANClassifier(ClassifierMixin, _KANEstimator):
+    """A KAN or QKAN classifier (softmax over one output per class).
+
+    Args:
+        model: "qkan" (DARUAN edges) or "kan".
+        basis: basis of a "kan"; default "bspline".
+        hidden: widths of the hidden layers; ``()`` gives an additive model.
+        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. B-spline grids cover (-3, 3) unless
+            ``grid_range`` is given.
+        epochs: passes over the training rows at most.
+        lr: learning rate of AdamW.
+        batch_size: rows per step.
+        weight_decay: of AdamW.
+        early_stopping: hold out ``validation_fraction`` of the rows and keep the parameters that are best on them.
+        validation_fraction: share of rows held out.
+        patience: epochs without improvement before stopping.
+        standardize: centre and scale every feature by the training rows inside the estimator.
+        device: torch device of the network, such as "cpu" or "cuda".
+        verbose: show a progress bar.
+        random_state: seed, ``RandomState`` or ``None``.
+
+    Attributes after ``fit``: ``classes_``, ``network_`` (the torch model), ``history_``, ``n_iter_`` (epochs run),
+    ``mean_`` and ``scale_``. Labels may be numbers or strings. ``fit(X, y, X_val, y_val)`` stops early on rows of your own
+    choice.
+    """
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANClassifier:
+        """Fit to X (rows, features) and labels y (rows,); optional validation rows for early stopping."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise OptionError(f"y holds one class only, {self.classes_[0]!r}; a classifier needs at least two.")
+        validation = None
+        if X_val is not None:
+            X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
+            unknown = np.setdiff1d(y_val, self.classes_)
+            if len(unknown):
+                raise OptionError(f"y_val holds {unknown[0]!r}, which is not a class of y.")
+            validation = (X_val, torch.as_tensor(np.searchsorted(self.classes_, y_val)))
+        loss = nn.functional.cross_entropy
+        return self._train(X, torch.as_tensor(codes), len(self.classes_), loss, validation)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, float64 (rows, classes), each row summing to 1."""
+        logits = self._outputs(X)
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return weights / weights.sum(1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of every row."""
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+
+class KANRegressor(RegressorMixin, _KANEstimator):
+    """A KAN or QKAN regressor (mean squared error on a standardised target).
+
+    Takes the parameters of :class:`KANClassifier`; attributes after ``fit`` are ``network_``, ``history_``, ``n_iter_``,
+    ``mean_``, ``scale_``, ``target_mean_`` and ``target_scale_``.
+    """
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANRegressor:
+        """Fit to X (rows, features) and numbers y (rows,); optional validation rows for early stopping."""
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        self.target_mean_, self.target_scale_ = float(y.mean()), float(y.std()) or 1.0
+        validation = None
+        if X_val is not None:
+            X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
+            validation = (X_val, self._target(np.asarray(y_val, dtype=np.float64)))
+        return self._train(X, self._target(y), 1, nn.functional.mse_loss, validation)
+
+    def _target(self, y: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor((y - self.target_mean_) / self.target_scale_, dtype=torch.float32).unsqueeze(1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predicted numbers (rows,)."""
+        return self._outputs(X)[:, 0] * self.target_scale_ + self.target_mean_
