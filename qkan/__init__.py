@@ -26,8 +26,23 @@ def _check_owner() -> None:
 _check_owner()
 
 from qkan import bases, errors  # noqa: E402
+from qkan.count import Count, count  # noqa: E402
+from qkan.data import create_dataset  # noqa: E402
 from qkan.layers import KANLayer  # noqa: E402
+from qkan.models import KAN, QKAN, load  # noqa: E402
+from qkan.training import fit  # noqa: E402
 
 __version__ = "0.1.0"
 
-__all__ = ["KANLayer", "bases", "errors"]
+__all__ = [
+    "KAN",
+    "QKAN",
+    "Count",
+    "KANLayer",
+    "bases",
+    "count",
+    "create_dataset",
+    "errors",
+    "fit",
+    "load",
+]

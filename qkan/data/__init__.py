@@ -14,7 +14,7 @@ from qkan.data.check import Finding, check
 from qkan.data.functions import create_dataset
 from qkan.data.heart import load_heart, load_heart_kaggle
 from qkan.data.registry import DataSet, describe, load, names
-from qkan.data.table import Table, load_csv, validate
+from qkan.data.table import Table, load_csv, read_rows, validate
 
 __all__ = [
     "DataSet",
@@ -29,5 +29,6 @@ __all__ = [
     "load_heart",
     "load_heart_kaggle",
     "names",
+    "read_rows",
     "validate",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from qkan.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING_CODES = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "."})
-"""Cells read as missing, whatever their case. A lone "-" is not one: it is a Rhesus factor."""
+MISSING_CODES = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "?", "."})
+"""Cells read as missing, in any case. "None" and "-" are not: they can be a symptom and a Rhesus factor."""
+_LONGEST_CODE = max(map(len, MISSING_CODES))
 
 Kind = Literal["empty", "numeric", "categorical", "mixed"]
 
@@ -33,7 +35,6 @@ class RawCSV:
         frame: (rows, columns) of stripped strings, object dtype, NaN where missing.
         rows: (rows,) line of the file on which each row starts; the header is row 1.
         sha256: of the file's bytes, hexadecimal.
-
     """
 
     path: Path
@@ -116,24 +117,32 @@ def _records(path: Path, text: str) -> tuple[list[int], list[list[str]]]:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if len(header) == 1 and (separator := next((s for s in ";\t" if s in header[0]), None)):
         raise DataError(f"{path} separates its columns with {separator!r}; save it with commas.")
+    numbers = [not math.isnan(_number(name)) for name in header]
+    if any(numbers) and all(n or _is_missing(name) for n, name in zip(numbers, header, strict=True)):
+        raise DataError(f"{path} starts with a row of numbers; the first row must hold the column names.")
     nameless = [str(i + 1) for i, name in enumerate(header) if not name]
     if nameless:
-        raise DataError(
-            f"{path} has no name in the header for column {nameless[0]}; name it or remove the column."
-        )
+        raise DataError(f"{path} has no name in the header for column {nameless[0]}; name it or remove the column.")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise DataError(f"{path} uses a column name more than once: {listed(repeated)}; names must differ.")
-    if all(_is_number(name) for name in header):
-        raise DataError(f"{path} starts with a row of numbers; the first row must hold the column names.")
 
 
-def _is_number(text: str) -> bool:
+def _is_missing(cell: str) -> bool:
+    return len(cell) <= _LONGEST_CODE and cell.casefold() in MISSING_CODES
+
+
+def _number(text: object) -> float:
+    """The finite or infinite number that ``text`` writes, else NaN.
+
+    Not ``pandas.to_numeric``: before pandas 3 it rounds the last digit of some numbers.
+    """
+    if not isinstance(text, str) or "_" in text or not text.isascii():
+        return math.nan
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return math.nan
 
 
 def read_raw(path: str | os.PathLike[str]) -> RawCSV:
@@ -142,7 +151,6 @@ def read_raw(path: str | os.PathLike[str]) -> RawCSV:
     Raises:
         DataError: the file is missing, a folder, empty, not text, not UTF-8 or not CSV; rows differ in
             length; a column name is missing or repeated; there are no data rows.
-
     """
     import pandas as pd
 
@@ -155,7 +163,7 @@ def read_raw(path: str | os.PathLike[str]) -> RawCSV:
     _check_header(file, header)
     if len(records) == 1:
         raise DataError(f"{file} has a header but no data rows.")
-    cells = [[np.nan if cell.casefold() in MISSING_CODES else cell for cell in row] for row in records[1:]]
+    cells = [[np.nan if _is_missing(cell) else cell for cell in row] for row in records[1:]]
     frame = pd.DataFrame(cells, columns=pd.Index(header, dtype=object), dtype=object)
     return RawCSV(file, frame, np.array(lines[1:]), hashlib.sha256(data).hexdigest())
 
@@ -169,7 +177,7 @@ def parse(column: pd.Series) -> Column:
     import pandas as pd
 
     present = column.notna().to_numpy()
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    numbers = pd.Series([_number(cell) for cell in column], index=column.index, name=column.name, dtype="float64")
     bad = present & numbers.isna().to_numpy()
     if not present.any():
         return Column("empty", numbers, bad)

@@ -15,6 +15,7 @@ from qkan.errors import DataError
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
 MAX_BYTES = 10_000_000
+"""More is not read from the network; the largest of the files has 18 461 bytes."""
 
 
 def cache_dir() -> Path:
@@ -49,8 +50,7 @@ def check_sha256(what: object, data: bytes, sha256: str, advice: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise DataError(
-            f"{what} is not the original file: its sha256 checksum is {found}, but {sha256} is recorded; "
-            f"{advice}."
+            f"{what} is not the original file: its sha256 checksum is {found}, but {sha256} is recorded; {advice}."
         )
 
 
@@ -59,7 +59,6 @@ def fetch(url: str) -> bytes:
 
     Raises:
         FetchError: no connection, no answer in time, an HTTP error or a broken transfer.
-
     """
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
@@ -79,7 +78,6 @@ def store(data: bytes, destination: Path) -> None:
 
     Raises:
         DataError: the folder cannot be created or written to.
-
     """
     temporary: str | None = None
     try:
@@ -90,7 +88,9 @@ def store(data: bytes, destination: Path) -> None:
         os.replace(temporary, destination)
         temporary = None
     except OSError as error:
-        raise DataError(f"{destination} cannot be written ({error.strerror}).") from None
+        raise DataError(
+            f"{destination} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that can."
+        ) from None
     finally:
         if temporary is not None:
             os.unlink(temporary)

@@ -10,7 +10,7 @@ from qkan.data.table import Table, validate
 
 SOURCE = (
     "Wolberg, Mangasarian, Street and Street (1995), Breast Cancer Wisconsin (Diagnostic), UCI Machine "
-    "Learning Repository, doi:10.24432/C5DW2B, as shipped with scikit-learn"
+    "Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0, as shipped with scikit-learn"
 )
 
 

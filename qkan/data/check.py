@@ -32,7 +32,6 @@ class Finding:
         level: "ok", a check that passed; "info", a fact; "warning", something that can spoil results;
             "error", something that loading refuses.
         message: one plain sentence.
-
     """
 
     level: Level
@@ -57,7 +56,6 @@ def check(
         OptionError: ``target`` differs from the fixed one of a named data set, or ``data_dir`` is given for
             another.
         DataError: the name is unknown. Faults of the data themselves are findings.
-
     """
     entry = registry.find(name_or_path, target, data_dir)
     if entry is None:
@@ -110,7 +108,7 @@ def check_csv(path: str | os.PathLike[str], target: str | None = None) -> list[F
     if known:
         findings += _known_leak(raw, parsed)
     if target is not None:
-        findings += _target(raw, target, {finding.message for finding in findings})
+        findings += _target(raw, target)
     return findings
 
 
@@ -135,9 +133,7 @@ def _columns(raw: RawCSV, parsed: dict[str, Column], target: str | None) -> Iter
             found = True
             yield finding
     if not found:
-        yield Finding(
-            "ok", "No column is constant, infinite, like an identifier, or numbers mixed with text."
-        )
+        yield Finding("ok", "No column is constant, infinite, like an identifier, or numbers mixed with text.")
 
 
 def _column(raw: RawCSV, name: str, column: Column, *, is_target: bool) -> Iterator[Finding]:
@@ -147,17 +143,11 @@ def _column(raw: RawCSV, name: str, column: Column, *, is_target: bool) -> Itera
     infinite = np.flatnonzero(np.isinf(column.numbers.to_numpy()))
     if column.kind == "numeric" and infinite.size:
         first = f"row {raw.rows[infinite[0]]}"
-        yield Finding(
-            "error", f"Column {name!r} is infinite in {count(infinite.size, 'row')}, first in {first}."
-        )
+        yield Finding("error", f"Column {name!r} is infinite in {count(infinite.size, 'row')}, first in {first}.")
     if column.kind != "empty" and text.nunique() == 1:
-        yield Finding(
-            "warning", f"Column {name!r} is constant ({text.dropna().iloc[0]!r}) wherever it is filled in."
-        )
+        yield Finding("warning", f"Column {name!r} is constant ({text.dropna().iloc[0]!r}) wherever it is filled in.")
     if column.kind == "categorical" and identifier_like(text) and not is_target:
-        yield Finding(
-            "error", f"Text column {name!r} has a different value in every row, like an identifier; drop it."
-        )
+        yield Finding("error", f"Text column {name!r} has a different value in every row, like an identifier; drop it.")
     if column.kind == "numeric" and not infinite.size and _counts_up(column.numbers) and not is_target:
         yield Finding(
             "warning",
@@ -175,19 +165,17 @@ def _duplicates(raw: RawCSV, parsed: dict[str, Column], target: str | None) -> I
     import pandas as pd
 
     # Numbers are compared as numbers: 1 and 1.0 are the same measurement.
-    frame = pd.DataFrame(
-        {name: c.numbers if c.kind == "numeric" else raw.frame[name] for name, c in parsed.items()}
-    )
+    frame = pd.DataFrame({name: c.numbers if c.kind == "numeric" else raw.frame[name] for name, c in parsed.items()})
     yield _repeated(int(frame.duplicated().sum()), "in every column")
     if target is not None and frame.shape[1] > 1:
         features = frame.drop(columns=target)
         same = int(features.duplicated().sum())
         yield _repeated(same, f"in every column but the target {target!r}")
-        distinct = frame[target].groupby([features[name] for name in features], dropna=False).nunique()
+        distinct = frame[target].groupby([features[name] for name in features], dropna=False, sort=False).nunique()
         if contradictions := int((distinct > 1).sum()):
             yield Finding(
                 "warning",
-                f"{count(contradictions, 'set')} of equal feature rows carry different labels {target!r}.",
+                f"Rows with equal features carry different labels {target!r} in {count(contradictions, 'case')}.",
             )
 
 
@@ -195,9 +183,7 @@ def _repeated(number: int, where: str) -> Finding:
     if not number:
         return Finding("ok", f"No row repeats an earlier row {where}.")
     rows = f"{number} rows repeat" if number > 1 else "1 row repeats"
-    return Finding(
-        "warning", f"{rows} an earlier row {where}; a random split can put both copies on its two sides."
-    )
+    return Finding("warning", f"{rows} an earlier row {where}; a random split can put both copies on its two sides.")
 
 
 def _known_leak(raw: RawCSV, parsed: dict[str, Column]) -> Iterator[Finding]:
@@ -213,8 +199,7 @@ def _known_leak(raw: RawCSV, parsed: dict[str, Column]) -> Iterator[Finding]:
     for name, (cells, rule) in facts.LEAKING_CELLS.items():
         yield Finding(
             "warning",
-            f"{name} leaks the label: {cells} cells missing in the UCI originals were filled by label "
-            f"({rule}).",
+            f"{name} leaks the label: {cells} cells missing in the UCI originals were filled by label ({rule}).",
         )
     diseased = parsed[facts.KAGGLE_LABEL].numbers == 1
     for name in facts.KAGGLE_DISGUISED:
@@ -222,22 +207,19 @@ def _known_leak(raw: RawCSV, parsed: dict[str, Column]) -> Iterator[Finding]:
         if number := int(zero.sum()):
             share = int((zero & diseased).sum())
             rows = count(number, "row")
-            yield Finding(
-                "warning", f"{name} is 0 in {rows}, a disguised missing value; {share} of them diseased."
-            )
+            yield Finding("warning", f"{name} is 0 in {rows} (diseased: {share}), which is a disguised missing value.")
 
 
-def _target(raw: RawCSV, target: str, reported: set[str]) -> Iterator[Finding]:
+def _target(raw: RawCSV, target: str) -> Iterator[Finding]:
     """Class counts, and what :func:`~qkan.data.table.load_csv` would say."""
     counts = labels(raw.frame[target]).value_counts()
-    shown = ", ".join(f"{label!r} {number}" for label, number in counts.iloc[:10].items())
+    shown = ", ".join(f"{label!r} ({count(number, 'row')})" for label, number in counts.iloc[:10].items())
     more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
     yield Finding("info", f"The target {target!r} has {count(len(counts), 'value')}: {shown}{more}.")
     try:
         validate(build(raw, target))
     except DataError as error:
-        if str(error) not in reported:
-            yield Finding("error", str(error))
+        yield Finding("error", f"Loading for the target {target!r} stops: {error}")
     else:
         yield Finding("ok", f"The file can be loaded for classifying {target!r}.")
 
@@ -247,7 +229,6 @@ def check_heart(data_dir: str | os.PathLike[str] | None = None) -> list[Finding]
 
     Args:
         data_dir: the only folder to search; otherwise ``$QKAN_DATA_DIR`` and the cache folder.
-
     """
     return [finding for site in facts.SITES for finding in _site(site, data_dir)]
 
@@ -273,13 +254,9 @@ def _site(site: str, data_dir: str | os.PathLike[str] | None) -> Iterator[Findin
     if faults := differences(site, frame):
         yield Finding("error", f"The counts of {path} differ from the recorded ones: {', '.join(faults)}.")
     elif digest == expected.sha256:
-        yield Finding(
-            "ok", f"{path} is the recorded file: sha256, {len(frame)} rows and all missing counts agree."
-        )
+        yield Finding("ok", f"{path} is the recorded file: sha256, {len(frame)} rows and all missing counts agree.")
     for column in DISGUISED:
         if zeros := int((frame[column] == 0).sum()):
-            yield Finding(
-                "info", f"{name}: {column} is 0 in {count(zeros, 'row')}; load_heart makes it missing."
-            )
+            yield Finding("info", f"{name}: {column} is 0 in {count(zeros, 'row')}; load_heart makes it missing.")
     if repeated := int(frame.duplicated().sum()):
         yield Finding("info", f"{name}: {count(repeated, 'exact duplicate row')}, kept by load_heart.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,7 +52,6 @@ def create_dataset(
             have to be normalised.
         ShapeError: ``ranges`` does not fit ``n_var``, or ``f`` returns another shape.
         NonFiniteError: ``f`` returns NaN or infinity.
-
     """
     if not callable(f):
         raise OptionError(f"f={f!r} must be a function of a tensor of inputs.")
@@ -66,7 +64,7 @@ def create_dataset(
         ("train", check_positive("train_num", train_num)),
         ("test", check_positive("test_num", test_num)),
     ):
-        inputs = low + (high - low) * torch.rand(rows, n_var, generator=local)
+        inputs = low + (high - low) * torch.rand(rows, n_var, generator=local, dtype=torch.float32, device="cpu")
         data[f"{part}_input"] = inputs
         data[f"{part}_label"] = _labels(f, inputs, f_mode)
     if normalize_input:
@@ -81,9 +79,7 @@ def _bounds(ranges: Sequence[Any], n_var: int) -> tuple[Tensor, Tensor]:
     try:
         pairs = torch.as_tensor(ranges, dtype=torch.float32, device="cpu")
     except (TypeError, ValueError, RuntimeError):
-        raise ShapeError(
-            f"ranges={ranges!r} must be one (low, high) pair or one pair per variable."
-        ) from None
+        raise ShapeError(f"ranges={ranges!r} must be one (low, high) pair or one pair per variable.") from None
     if pairs.shape == (2,):
         pairs = pairs.expand(n_var, 2)
     if pairs.shape != (n_var, 2):
@@ -91,11 +87,12 @@ def _bounds(ranges: Sequence[Any], n_var: int) -> tuple[Tensor, Tensor]:
             f"ranges={ranges!r} has shape {tuple(pairs.shape)}; it must be (low, high) or one such pair for "
             f"each of the {n_var} variables."
         )
-    for number, (low, high) in enumerate(pairs.tolist()):
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise OptionError(
-                f"The range ({low:g}, {high:g}) of variable {number} must be finite with low < high."
-            )
+    width = pairs[:, 1] - pairs[:, 0]  # infinite, too, where the width overflows float32
+    wrong = (~(torch.isfinite(width) & (width > 0))).nonzero()
+    if len(wrong):
+        number = int(wrong[0])
+        low, high = pairs[number].tolist()
+        raise OptionError(f"The range ({low:g}, {high:g}) of variable {number} must be finite with low < high.")
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -110,30 +107,25 @@ def _labels(f: Callable[[Tensor], Tensor], inputs: Tensor, f_mode: str) -> Tenso
     allowed = [(rows, 1), (rows,)] + ([(1, rows)] if f_mode == "row" else [])
     if tuple(labels.shape) not in allowed:
         raise ShapeError(
-            f"f returned shape {tuple(labels.shape)} for {rows} inputs; it must return ({rows}, 1) or "
-            f"({rows},)."
+            f"f returned shape {tuple(labels.shape)} for {rows} inputs; it must return ({rows}, 1) or ({rows},)."
         )
     if labels.is_complex():
         raise OptionError("f returned complex labels; they must be real.")
     labels = labels.detach().to(device="cpu", dtype=torch.float32).reshape(rows, 1)
-    bad = int((~torch.isfinite(labels)).sum())
-    if bad:
-        first = inputs[(~torch.isfinite(labels)).squeeze(1)][0].tolist()
+    bad = inputs[~torch.isfinite(labels).squeeze(1)]
+    if len(bad):
         raise NonFiniteError(
-            f"f returned NaN or infinity for {bad} of {rows} inputs, first at {first}; narrow the ranges."
+            f"f returned NaN or infinity for {len(bad)} of {rows} inputs, first at {bad[0].tolist()}; narrow "
+            "the ranges."
         )
     return labels
 
 
 def _normalize(data: dict[str, Tensor], what: str) -> None:
     train = data[f"train_{what}"]
-    mean, deviation = (
-        train.mean(0, keepdim=True),
-        train.std(0, keepdim=True, correction=min(1, len(train) - 1)),
-    )
-    if not bool((deviation > 0).all()):
-        raise OptionError(
-            f"normalize_{what}=True needs training {what}s that vary, but one of them is constant."
-        )
+    # Not by the deviation: rounding can give a constant column one that is not quite zero.
+    if bool((train == train[:1]).all(0).any()):
+        raise OptionError(f"normalize_{what}=True needs training {what}s that vary, but one is constant.")
+    mean, deviation = train.mean(0, keepdim=True), train.std(0, keepdim=True)
     for part in ("train", "test"):
         data[f"{part}_{what}"] = (data[f"{part}_{what}"] - mean) / deviation

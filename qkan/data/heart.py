@@ -61,15 +61,14 @@ def load_heart(
     *,
     download: bool = True,
 ) -> Table:
-    """UCI heart disease: up to 920 patients of four hospitals, 13 features, labels 'healthy' and 'disease'
-    (num > 0).
+    """UCI heart disease: up to 920 patients of four hospitals, 13 features, label num > 0.
 
+    The labels are 'healthy' and 'disease', the disease being a coronary artery narrowed by more than half.
     Features: age (years); sex; cp, the chest pain; trestbps, blood pressure at rest (mm Hg); chol, serum
-        cholesterol
-    (mg/dl); fbs, fasting blood sugar > 120 mg/dl; restecg, the ECG at rest; thalach, highest heart rate
-    (1/min); exang, angina on exercise; oldpeak, ST depression (mm); slope of the ST segment; ca, vessels
-    coloured (0-3); thal, the perfusion scan. Missing cells stay missing. A 0 in chol (172 rows) and in
-    trestbps (1 row) is a disguised missing value and becomes NaN. ``group`` holds the site: which hospital
+    cholesterol (mg/dl); fbs, fasting blood sugar > 120 mg/dl; restecg, the ECG at rest; thalach, highest
+    heart rate (1/min); exang, angina on exercise; oldpeak, ST depression (mm); slope of the ST segment; ca,
+    vessels coloured (0-3); thal, the perfusion scan. Missing cells stay missing. A 0 in chol (172 rows) and
+    in trestbps (1 row) is a disguised missing value and becomes NaN. ``group`` holds the site: which hospital
     measured predicts the label, so it is no feature. The sha256 is that of the site files' bytes, one after
     the other in the order of ``sites``.
 
@@ -82,18 +81,19 @@ def load_heart(
 
     Raises:
         OptionError: an unknown or repeated site.
-        DataError: a file is missing, differs from the recorded one, or cannot be downloaded.
-
+        DataError: a file is missing, differs from the recorded one, or cannot be downloaded; or the sites
+            chosen never recorded one of the features (Switzerland alone: cholesterol).
     """
+    return _assemble(_check_sites(sites), path, download)
+
+
+def _assemble(chosen: tuple[str, ...], path: str | os.PathLike[str] | None, download: bool) -> Table:
     import pandas as pd
 
-    chosen = _check_sites(sites)
     contents = {site: _content(site, chosen, path, download) for site in chosen}
     raws = {site: _checked(site, data) for site, data in contents.items()}
     raw = pd.concat(list(raws.values()), ignore_index=True)
-    group = pd.Series(
-        np.repeat(list(raws), [len(frame) for frame in raws.values()]), name="site", dtype=object
-    )
+    group = [site for site, frame in raws.items() for _ in range(len(frame))]
     features, zeros = _features(raw)
     unrecorded = [name for name in features if features[name].isna().all()]
     if unrecorded:
@@ -110,7 +110,7 @@ def load_heart(
             categorical=tuple(name for name in COLUMNS if name in LEVELS),
             source=SOURCE,
             sha256=hashlib.sha256(b"".join(contents.values())).hexdigest(),
-            group=group,
+            group=pd.Series(group, name="site", dtype=object),
             notes=tuple(notes),
         )
     )
@@ -126,9 +126,7 @@ def _check_sites(sites: Sequence[str] | str) -> tuple[str, ...]:
     return chosen
 
 
-def _content(
-    site: str, chosen: tuple[str, ...], path: str | os.PathLike[str] | None, download: bool
-) -> bytes:
+def _content(site: str, chosen: tuple[str, ...], path: str | os.PathLike[str] | None, download: bool) -> bytes:
     """The verified bytes of one site file, from disk or the archive."""
     name = filename(site)
     found = _files.find(name, path)
@@ -146,7 +144,7 @@ def _content(
     try:
         data = _files.fetch(url)
     except _files.FetchError as reason:
-        raise DataError(f"The file {name} was not found and {url} gave none ({reason}); {where}") from None
+        raise DataError(f"{name} was not found and downloading {url} failed ({reason}); {where}") from None
     _files.check_sha256(url, data, SITES[site].sha256, f"nothing was kept; {where[:-1]}")
     _files.store(data, _files.cache_dir() / name)
     return data
@@ -157,20 +155,15 @@ def read_site(site: str, data: bytes) -> pd.DataFrame:
 
     Raises:
         DataError: the bytes are not rows of 14 numbers.
-
     """
     import pandas as pd
 
     try:
         frame = pd.read_csv(io.BytesIO(data), header=None, na_values="?", dtype="float64")
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{filename(site)} does not hold rows of 14 numbers ({str(error).strip()})."
-        ) from None
+        raise DataError(f"{filename(site)} does not hold rows of 14 numbers ({str(error).strip()}).") from None
     if frame.shape[1] != len(COLUMNS):
-        raise DataError(
-            f"{filename(site)} has {count(frame.shape[1], 'column')}, {len(COLUMNS)} are expected."
-        )
+        raise DataError(f"{filename(site)} has {count(frame.shape[1], 'column')}, {len(COLUMNS)} are expected.")
     return frame.set_axis(list(COLUMNS), axis=1)
 
 
@@ -184,9 +177,7 @@ def differences(site: str, frame: pd.DataFrame) -> list[str]:
     found |= {"healthy": int((frame["num"] == 0).sum()), "disease": int((frame["num"] > 0).sum())}
     expected |= {"healthy": facts.healthy, "disease": facts.disease}
     found["duplicate rows"], expected["duplicate rows"] = int(frame.duplicated().sum()), facts.duplicates
-    return [
-        f"{key} {found[key]} instead of {expected[key]}" for key in expected if found[key] != expected[key]
-    ]
+    return [f"{key} {found[key]} instead of {expected[key]}" for key in expected if found[key] != expected[key]]
 
 
 def _checked(site: str, data: bytes) -> pd.DataFrame:
@@ -197,7 +188,7 @@ def _checked(site: str, data: bytes) -> pd.DataFrame:
 
 
 def _features(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The 13 features with levels as text and zeros that mean missing as NaN, and how many of these there were."""
+    """The 13 features, levels as text and disguised zeros as NaN, and how many zeros there were."""
     features = raw.drop(columns="num")
     zeros = {name: int((features[name] == 0).sum()) for name in DISGUISED}
     for name in DISGUISED:
@@ -211,7 +202,7 @@ def _features(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def load_heart_kaggle(path: str | os.PathLike[str]) -> Table:
-    """The 918-row "Heart Failure Prediction" file (fedesoriano, Kaggle 2021): only to compare with published
+    """The 918-row "Heart Failure Prediction" file, which leaks its label: only to compare with published
     numbers.
 
     Columns and levels keep the file's names; FastingBS is categorical ('0', '1'); labels are 'healthy' and
@@ -227,7 +218,6 @@ def load_heart_kaggle(path: str | os.PathLike[str]) -> Table:
 
     Warns:
         LeakageWarning: always; 387 of the 918 rows hold a value imputed from the label.
-
     """
     import pandas as pd
 
@@ -235,15 +225,11 @@ def load_heart_kaggle(path: str | os.PathLike[str]) -> Table:
     file = (_files.find("heart.csv", given) or given / "heart.csv") if given.is_dir() else given
     raw = read_raw(file)
     if not is_kaggle(raw.frame.columns):
-        raise DataError(
-            f"{file} is not the 918-row heart file; its header must hold {', '.join(KAGGLE_COLUMNS)}."
-        )
+        raise DataError(f"{file} is not the 918-row heart file; its header must hold {', '.join(KAGGLE_COLUMNS)}.")
     warn_leakage()
     table = build(raw, KAGGLE_LABEL, "heart_kaggle")
     if set(table.target) != {0, 1}:
-        raise DataError(
-            f"{file} has labels {listed(sorted(set(table.target), key=str))}; 0 and 1 are expected."
-        )
+        raise DataError(f"{file} has labels {listed(sorted(set(table.target), key=str))}; 0 and 1 are expected.")
     features = table.features
     for name in KAGGLE_DISGUISED:
         features[name] = features[name].replace(0.0, np.nan)

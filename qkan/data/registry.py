@@ -60,7 +60,6 @@ def find(
         DataError: neither a known name nor a path.
         OptionError: ``target`` is not the fixed one of the named data set, or ``data_dir`` is given for
             anything but "heart".
-
     """
     entry = next((entry for entry in _SETS if entry.name == name_or_path), None)
     if entry is None and not is_path(name_or_path):
@@ -69,13 +68,9 @@ def find(
             "of a CSV file."
         )
     if entry is not None and target not in (None, TARGET):
-        raise OptionError(
-            f"target={target!r} does not fit: the target of {entry.name!r} is fixed to {TARGET!r}."
-        )
+        raise OptionError(f"target={target!r} does not fit: the target of {entry.name!r} is fixed to {TARGET!r}.")
     if data_dir is not None and (entry is None or entry.name != "heart"):
-        raise OptionError(
-            f"data_dir={str(data_dir)!r} applies to 'heart' only, not to {str(name_or_path)!r}."
-        )
+        raise OptionError(f"data_dir={str(data_dir)!r} applies to 'heart' only, not to {str(name_or_path)!r}.")
     return entry
 
 
@@ -98,7 +93,6 @@ def load(
 
     Warns:
         LeakageWarning: the file is the 918-row heart file.
-
     """
     entry = find(name_or_path, target, data_dir)
     if entry is not None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 MIN_CLASS_ROWS = 8
 """Rows a class needs so that training, validation, calibration and test sets can each hold some of it."""
 MAX_NUMERIC_CLASSES = 20
+"""Distinct numbers in a target beyond which it is taken for a measurement, not a class."""
 MAX_TEXT_CLASSES = 50
+"""Distinct texts in a target beyond which it is taken for names or free text, not a class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,6 @@ class Table:
         sha256: of the data, hexadecimal; the loader says of which bytes.
         group: (rows,) cluster of each row, such as the hospital, for grouped splits; not a feature.
         notes: facts a reader of the results should know, one sentence each.
-
     """
 
     name: str
@@ -56,7 +57,6 @@ def validate(table: Table) -> Table:
         DataError: lengths differ; no feature columns; fewer rows than features; the target has missing
             values, one class, too many classes or a class of fewer than 8 rows; a column holds ±inf (the row
             is counted from 1, without a header), no value at all, or text that differs in every row.
-
     """
     _check_lengths(table)
     _check_target(table.name, table.target)
@@ -64,9 +64,7 @@ def validate(table: Table) -> Table:
     if columns == 0:
         raise DataError(f"{table.name} has no feature columns beside the target {table.target.name!r}.")
     if rows < columns:
-        raise DataError(
-            f"{table.name} has fewer rows ({rows}) than features ({columns}); more rows are needed."
-        )
+        raise DataError(f"{table.name} has fewer rows ({rows}) than features ({columns}); more rows are needed.")
     for column in table.features.columns:
         _check_column(table, column)
     return table
@@ -76,14 +74,11 @@ def _check_lengths(table: Table) -> None:
     rows = len(table.features)
     for what, series in (("target", table.target), ("group", table.group)):
         if series is not None and len(series) != rows:
-            raise DataError(
-                f"{table.name} has {count(rows, 'row')} of features but {len(series)} of the {what}."
-            )
+            raise DataError(f"{table.name} has {count(rows, 'row')} of features but {len(series)} of the {what}.")
     unknown = [name for name in table.categorical if name not in table.features.columns]
     if unknown:
         raise DataError(
-            f"{table.name} calls {listed(unknown)} categorical, but its columns are "
-            f"{listed(table.features.columns)}."
+            f"{table.name} calls {listed(unknown)} categorical, but its columns are {listed(table.features.columns)}."
         )
 
 
@@ -94,10 +89,10 @@ def _check_target(name: str, target: pd.Series) -> None:
     if missing:
         raise DataError(f"The target {target.name!r} of {name} is missing in {count(missing, 'row')}.")
     counts = target.value_counts()
-    if len(counts) == 1:
+    classes = counts.index.tolist()  # Python's own numbers: np.int64(1) has no place in a sentence
+    if len(classes) == 1:
         raise DataError(
-            f"The target {target.name!r} of {name} is {counts.index[0]!r} in every row; at least 2 classes "
-            "are needed."
+            f"The target {target.name!r} of {name} is {classes[0]!r} in every row; at least 2 classes are needed."
         )
     if len(counts) > MAX_NUMERIC_CLASSES and bool(pd.to_numeric(target, errors="coerce").notna().all()):
         raise DataError(
@@ -110,10 +105,9 @@ def _check_target(name: str, target: pd.Series) -> None:
             f"The target {target.name!r} of {name} has {len(counts)} distinct values, too many for classes "
             f"(at most {MAX_TEXT_CLASSES})."
         )
-    rarest = counts.index[-1]
     if counts.iloc[-1] < MIN_CLASS_ROWS:
         raise DataError(
-            f"Class {rarest!r} of the target {target.name!r} of {name} has "
+            f"Class {classes[-1]!r} of the target {target.name!r} of {name} has "
             f"{count(int(counts.iloc[-1]), 'row')}; every class needs at least {MIN_CLASS_ROWS} for "
             "training, validation, calibration and test."
         )
@@ -154,8 +148,8 @@ def check_target_name(raw: RawCSV, target: str) -> str:
     wanted = str(target).strip()
     if wanted not in columns:
         close = difflib.get_close_matches(wanted, columns, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise DataError(f"{raw.path} has no column {target!r}; {hint}Its columns are {listed(columns)}.")
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise DataError(f"{raw.path} has no column {target!r}{hint}; its columns are {listed(columns)}.")
     return wanted
 
 
@@ -199,8 +193,8 @@ def load_csv(path: str | os.PathLike[str], target: str, name: str | None = None)
     """Read a comma-separated UTF-8 file with a header row as a classification table.
 
     Columns whose every present cell is a number become float64; all others, also true/false, become
-    categorical text. Blanks around names and cells are dropped. Cells "", NA, N/A, #N/A, <NA>, NaN, null,
-    None, ? and . count as missing in any case of their letters. The table's sha256 is that of the file.
+    categorical text. Blanks around names and cells are dropped. Cells "", NA, N/A, #N/A, <NA>, NaN, null, ?
+    and . count as missing in any case of their letters. The table's sha256 is that of the file.
 
     Args:
         path: of the file.
@@ -214,7 +208,6 @@ def load_csv(path: str | os.PathLike[str], target: str, name: str | None = None)
 
     Warns:
         LeakageWarning: the header is that of the 918-row heart file, whose values leak the label.
-
     """
     raw = read_raw(path)
     target = check_target_name(raw, target)
@@ -234,3 +227,12 @@ def build(raw: RawCSV, target: str, name: str | None = None) -> Table:
         source=str(raw.path),
         sha256=raw.sha256,
     )
+
+
+def read_rows(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a CSV file of feature rows as text, NaN where missing; a model turns the columns into what it needs.
+
+    Raises:
+        DataError: the file cannot be read as CSV.
+    """
+    return read_raw(path).frame

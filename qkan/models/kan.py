@@ -195,7 +195,9 @@ def rebuild(kind: str, config: dict[str, Any], masked: Sequence[int], tensors: d
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ModelFileError(f"the saved weights do not fit the saved structure ({str(error).splitlines()[0]})") from None
+        raise ModelFileError(
+            f"the saved weights do not fit the saved structure ({str(error).splitlines()[0]})"
+        ) from None
     return model.to(next(iter(tensors.values())).dtype)
 
 

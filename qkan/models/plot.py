@@ -83,7 +83,7 @@ def _draw_layer(
 ) -> None:
     strength = edges.std(0)
     strength = strength / strength.max().clamp_min(1e-12)
-    m, n = strength.shape
+    n = strength.shape[1]
     chosen = strength.flatten().argsort(descending=True)[:max_edges].tolist()
     slots = {edge: slot for slot, edge in enumerate(sorted(chosen, key=lambda e: _midpoint(e, n, level, places)))}
     width = 0.9 / max(len(chosen), 4)
@@ -92,7 +92,9 @@ def _draw_layer(
         opacity = float(np.tanh(beta * float(strength[o, i])))
         centre = (slots[edge] + 0.5) / len(chosen)
         low, high = places[level][i], places[level + 1][o]
-        canvas.plot([low, centre, high], [level, level + 0.5, level + 1], color="black", alpha=opacity, lw=0.8, zorder=1)
+        canvas.plot(
+            [low, centre, high], [level, level + 0.5, level + 1], color="black", alpha=opacity, lw=0.8, zorder=1
+        )
         bottom = (level + 0.5 + _MARGIN) / (depth + 2 * _MARGIN)
         height = min(width * 1.2, 0.3 / depth)
         box = figure.add_axes((centre - width / 2, bottom - height / 2, width, height))

@@ -1,0 +1,1 @@
+"""Metrics with intervals, conformal prediction sets, SHAP values and their pictures."""

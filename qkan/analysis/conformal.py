@@ -1,0 +1,185 @@
+"""Prediction sets with a coverage guarantee: split-conformal (LAC, through MAPIE) and class-conditional (Mondrian).
+
+Split-conformal sets contain the true class with probability at least the confidence level, for rows exchangeable with
+the calibration rows (Vovk, Gammerman and Shafer 2005; LAC: Sadinle, Lei and Wasserman 2019). Mondrian sets keep
+that promise within every class. Either holds only if the calibration rows were not used in training, so rows that
+were are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from qkan.errors import LeakageError, OptionError, ShapeError, check_choice
+
+METHODS = ("lac", "mondrian")
+
+
+class _Probabilities(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose input is its output: lets MAPIE work on given probabilities."""
+
+    def __init__(self, n_classes: int = 2):
+        self.n_classes = n_classes
+
+    def fit(self, X: Any, y: Any) -> _Probabilities:
+        self.classes_ = np.arange(self.n_classes)
+        self.n_features_in_ = self.n_classes
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return np.asarray(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.predict_proba(X).argmax(1)
+
+
+class ConformalSets:
+    """Prediction sets from calibration probabilities.
+
+    Args:
+        probabilities: (rows, classes) predicted for calibration rows that the model has not seen.
+        labels: (rows,) their true classes as indices 0 … classes-1.
+
+    Raises:
+        ShapeError: shapes do not fit, or there are no calibration rows of some class.
+    """
+
+    def __init__(self, probabilities: np.ndarray, labels: np.ndarray):
+        self.probabilities = np.asarray(probabilities, dtype=np.float64)
+        self.labels = np.asarray(labels, dtype=np.int64)
+        if self.probabilities.ndim != 2 or self.labels.shape != self.probabilities.shape[:1]:
+            raise ShapeError(
+                f"probabilities of shape {self.probabilities.shape} and labels of shape {self.labels.shape} do not fit: "
+                "they must be (rows, classes) and (rows,)."
+            )
+        self.n_classes = self.probabilities.shape[1]
+        counts = np.bincount(self.labels, minlength=self.n_classes)
+        if len(counts) > self.n_classes or counts.min() == 0:
+            raise ShapeError(f"every class needs calibration rows; the counts per class are {counts.tolist()}.")
+
+    def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
+        """Sets as a boolean array (rows, classes).
+
+        Args:
+            probabilities: (rows, classes).
+            level: confidence level in (0, 1).
+            method: "lac" covers on average over classes, "mondrian" within each class. A class with too few calibration
+                rows for the level is in every set: the promise holds, and the large sets show the price.
+        """
+        check_choice("method", method, METHODS)
+        if not 0 < level < 1:
+            raise OptionError(f"level={level!r} must lie strictly between 0 and 1.")
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        if method == "mondrian":
+            return 1 - probabilities <= self.thresholds(level)
+        if _rank(len(self.labels), level) > len(self.labels):
+            return np.ones_like(probabilities, dtype=bool)
+        return self._mapie_sets(probabilities, level)
+
+    def thresholds(self, level: float) -> np.ndarray:
+        """Mondrian thresholds on 1 - p per class, shape (classes,): the ⌈(n_c+1)·level⌉-th smallest score, else ∞."""
+        scores = 1 - self.probabilities[np.arange(len(self.labels)), self.labels]
+        found = np.full(self.n_classes, np.inf)
+        for c in range(self.n_classes):
+            own = np.sort(scores[self.labels == c])
+            rank = _rank(len(own), level)
+            if rank <= len(own):
+                found[c] = own[rank - 1]
+        return found
+
+    def _mapie_sets(self, probabilities: np.ndarray, level: float) -> np.ndarray:
+        from mapie.classification import SplitConformalClassifier
+
+        given = _Probabilities(self.n_classes).fit(None, None)
+        conformal = SplitConformalClassifier(
+            estimator=given, confidence_level=level, conformity_score="lac", prefit=True
+        )
+        conformal.conformalize(self.probabilities, self.labels)
+        return np.asarray(conformal.predict_set(probabilities)[1][:, :, 0], dtype=bool)
+
+
+def _rank(rows: int, level: float) -> int:
+    """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone."""
+    return math.ceil(round((rows + 1) * level, 9))
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """How prediction sets did on labelled rows. Intervals are exact (Clopper-Pearson) at 95 %."""
+
+    method: str
+    level: float
+    rows: int
+    coverage: float
+    coverage_interval: tuple[float, float]
+    mean_size: float
+    empty: float
+    double: float
+    class_coverage: tuple[float, ...]
+    class_interval: tuple[tuple[float, float], ...]
+    class_rows: tuple[int, ...]
+
+
+def evaluate_sets(sets: np.ndarray, labels: np.ndarray, method: str, level: float) -> SetReport:
+    """Coverage, size, and the fractions of empty sets and of sets with two or more classes."""
+    labels = np.asarray(labels)
+    hit = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(1)
+    by_class = [hit[labels == c] for c in range(sets.shape[1])]
+    return SetReport(
+        method=method,
+        level=level,
+        rows=len(labels),
+        coverage=float(hit.mean()),
+        coverage_interval=_binomial_interval(hit),
+        mean_size=float(sizes.mean()),
+        empty=float((sizes == 0).mean()),
+        double=float((sizes >= 2).mean()),
+        class_coverage=tuple(float(own.mean()) if len(own) else math.nan for own in by_class),
+        class_interval=tuple(_binomial_interval(own) for own in by_class),
+        class_rows=tuple(len(own) for own in by_class),
+    )
+
+
+def _binomial_interval(hits: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    if len(hits) == 0:
+        return 0.0, 1.0
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence_level=0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def row_hashes(frame: pd.DataFrame | np.ndarray) -> list[str]:
+    """One hash per row of feature values; equal rows have equal hashes, whatever the index or the number type."""
+    table = pd.DataFrame(frame)
+    numbers = table.select_dtypes("number").columns
+    table = table.astype(dict.fromkeys(numbers, np.float64))
+    return [hashlib.sha256(repr(row).encode()).hexdigest()[:24] for row in table.itertuples(index=False, name=None)]
+
+
+def refuse_trained_rows(trained: Iterable[str], calibration: pd.DataFrame | np.ndarray) -> None:
+    """Raise if a calibration row was trained on.
+
+    Args:
+        trained: hashes of the training rows, from :func:`row_hashes`.
+        calibration: the feature rows meant for calibration.
+
+    Raises:
+        LeakageError: with the number of rows and the first of them.
+    """
+    seen = set(trained)
+    found = [row for row, digest in enumerate(row_hashes(calibration)) if digest in seen]
+    if found:
+        raise LeakageError(
+            f"{len(found)} of {len(calibration)} calibration rows were trained on (first: row {found[0] + 1}); "
+            "coverage would be too low, so calibrate on rows the model has not seen."
+        )

@@ -1,0 +1,142 @@
+"""Pictures for reports. Every function returns a matplotlib Figure and shows or writes nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from qkan.analysis.conformal import SetReport
+from qkan.analysis.explain import Explanation
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9722e", "#8a8a8a"
+NAMES = {"lac": "split conformal (LAC)", "mondrian": "class-conditional (Mondrian)"}
+
+
+def history(record: dict[str, Any], axes: Any = None) -> Figure:
+    """Training and validation loss by epoch; the kept epoch is marked."""
+    axes = axes or _axes(5.2, 3.4)
+    epochs = np.arange(1, len(record["step"]) + 1)
+    axes.plot(epochs, record["train_loss"], color=BLUE, label="training")
+    if record["val_loss"]:
+        axes.plot(epochs, record["val_loss"], color=ORANGE, label="validation")
+        best = record["step"].index(record["best_step"])
+        axes.axvline(best + 1, color=GREY, lw=1, ls=":", label=f"kept (epoch {best + 1})")
+    axes.set(xlabel="epoch", ylabel="loss", title="Training", yscale="log")
+    axes.legend(frameon=False)
+    return axes.figure
+
+
+def coverage(reports: Sequence[SetReport], axes: Any = None) -> Figure:
+    """Observed against nominal coverage on the test rows with exact 95 % intervals."""
+    axes = axes or _axes(5.2, 3.4)
+    axes.plot([0.75, 1], [0.75, 1], color=GREY, lw=1, ls=":", label="nominal")
+    for offset, (method, color) in zip((-0.004, 0.004), (("lac", BLUE), ("mondrian", ORANGE)), strict=True):
+        own = [report for report in reports if report.method == method]
+        levels = np.array([report.level for report in own])
+        observed = np.array([report.coverage for report in own])
+        intervals = np.array([report.coverage_interval for report in own])
+        error = np.abs(intervals - observed[:, None]).T
+        axes.errorbar(levels + offset, observed, yerr=error, fmt="o", ms=4, capsize=3, color=color, label=NAMES[method])
+    axes.set(xlabel="confidence level", ylabel="coverage on test rows", title="Prediction sets", xlim=(0.76, 0.99))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return axes.figure
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, axes: Any = None) -> Figure:
+    """Accuracy against confidence in bins of the top probability; area of a point is its share of rows."""
+    axes = axes or _axes(5.2, 3.4)
+    confidence = probabilities.max(1)
+    correct = probabilities.argmax(1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    for bin_ in np.unique(index):
+        own = index == bin_
+        axes.scatter(confidence[own].mean(), correct[own].mean(), s=20 + 300 * own.mean(), color=BLUE, alpha=0.7)
+    low = 1 / probabilities.shape[1]
+    axes.plot([low, 1], [low, 1], color=GREY, lw=1, ls=":")
+    axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(low - 0.03, 1.03), ylim=(-0.03, 1.06))
+    return axes.figure
+
+
+def importance(explanation: Explanation, count: int = 12, axes: Any = None) -> Figure:
+    """Bars of mean |SHAP|, largest first."""
+    axes = axes or _axes(5.6, 0.28 * count + 1.0)
+    order = np.argsort(-explanation.importance)[:count][::-1]
+    names = [str(explanation.rows.columns[i]) for i in order]
+    axes.barh(range(len(order)), explanation.importance[order], color=BLUE)
+    axes.set_yticks(range(len(order)), names)
+    axes.set(xlabel="mean |SHAP| (probability)", title="What moves the prediction")
+    return axes.figure
+
+
+def beeswarm(explanation: Explanation, label: int, class_name: str, count: int = 12) -> Figure:
+    """SHAP's beeswarm for the probability of one class; colour is the feature's value where it is numeric."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SHAP's dependencies warn on import and while drawing
+        import matplotlib.pyplot as plt
+        import shap
+
+        data = explanation.rows.apply(lambda column: column if column.dtype != object else column.factorize()[0])
+        values = shap.Explanation(
+            values=explanation.values[:, :, label],
+            base_values=np.full(len(explanation.rows), explanation.base[label]),
+            data=data.to_numpy(dtype=np.float64),
+            feature_names=[str(name) for name in explanation.rows.columns],
+        )
+        figure = plt.figure()
+        try:
+            shap.plots.beeswarm(values, max_display=count, show=False, plot_size=(7.0, 0.3 * count + 1.4))
+            figure.gca().set_xlabel(f"SHAP value for the probability of {class_name}")
+            figure.tight_layout()
+        finally:
+            plt.close(figure)
+    return figure
+
+
+def edge_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray]], columns: int = 4) -> Figure:
+    """Edge functions of single features.
+
+    Args:
+        curves: (title, positions (points,), values (points, outputs)) per feature.
+        columns: panels in a row.
+    """
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.1 * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    for panel, (title, positions, values) in zip(panels, curves, strict=False):
+        panel.plot(positions, values, lw=1.4)
+        panel.set_title(title, fontsize=9)
+        panel.tick_params(labelsize=7)
+    for panel in panels[len(curves) :]:
+        panel.axis("off")
+    return figure
+
+
+def overview(
+    record: dict[str, Any],
+    reports: Sequence[SetReport],
+    explanation: Explanation,
+    curves: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    title: str,
+) -> Figure:
+    """One page: training, prediction sets, SHAP importance and the edge functions of the leading features."""
+    figure = Figure(figsize=(12, 7.2), layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    panels = top.subplots(1, 3)
+    history(record, panels[0])
+    coverage(reports, panels[1])
+    importance(explanation, 10, panels[2])
+    bottom.suptitle("Edge functions of the leading features (first layer)", fontsize=10)
+    for panel, (name, positions, values) in zip(bottom.subplots(1, 4, sharey=True), curves, strict=False):
+        panel.plot(positions, values, lw=1.4)
+        panel.set_title(name, fontsize=9)
+        panel.tick_params(labelsize=7)
+    return figure
+
+
+def _axes(width: float, height: float) -> Any:
+    return Figure(figsize=(width, height), layout="constrained").subplots()

@@ -1,0 +1,191 @@
+"""The command line: ``qkan train``, ``predict``, ``data`` and ``info``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from qkan.errors import OptionError, QKANError
+
+app = typer.Typer(
+    help="Hybrid quantum-classical Kolmogorov-Arnold networks: train, predict, inspect.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="List and check data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def _clean(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors a user can cause into one sentence and exit code 2, and Ctrl-C into exit code 130."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except QKANError as error:
+            err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            err.print("interrupted; nothing was written", soft_wrap=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of a pipe has gone; point stdout elsewhere so that closing it raises nothing.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
+            err.print(f"[red]error:[/red] {escape(str(error.strerror or error) + place)}.", soft_wrap=True)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+@app.command()
+@_clean
+def train(
+    data: Annotated[str, typer.Option(help="breast_cancer, heart, or the path of a CSV file.")] = "breast_cancer",
+    target: Annotated[str | None, typer.Option(help="Column to predict (CSV files).")] = None,
+    model: Annotated[str, typer.Option(help="qkan (DARUAN edges) or kan (B-spline edges).")] = "qkan",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path("runs/latest"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training rows at most.")] = 200,
+    hidden: Annotated[str, typer.Option(help="Hidden widths such as 4 or 8,4; empty for none.")] = "4",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+) -> None:
+    """Train on a table; write a report with calibrated prediction sets and SHAP values, and the model."""
+    import torch
+
+    from qkan.data import load
+    from qkan.experiments.tabular import Settings, run
+
+    torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
+    settings = Settings(model=model, hidden=_widths(hidden), epochs=epochs, seed=seed, device=device)
+    settings.check()
+    console = Console(quiet=quiet)
+    results = run(load(data, target, data_dir), settings, folder, console)
+    console.print(_score_table(results))
+    console.print(f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True)
+
+
+@app.command()
+@_clean
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train.")],
+    rows: Annotated[Path, typer.Argument(help="CSV file with the model's columns.")],
+    level: Annotated[float, typer.Option(help="Confidence level of the prediction sets.")] = 0.9,
+    method: Annotated[str, typer.Option(help="lac (on average) or mondrian (within each class).")] = "lac",
+    top: Annotated[int, typer.Option(help="Contributions shown per row; 0 skips them.")] = 3,
+    explain: Annotated[int, typer.Option(help="Explain at most this many rows.")] = 100,
+    reorder: Annotated[bool, typer.Option("--reorder", help="Match columns by name in any order.")] = False,
+    save: Annotated[Path | None, typer.Option("--out", help="Also write the predictions to this CSV file.")] = None,
+) -> None:
+    """Print probability, prediction set and top contributions for every row of a CSV file."""
+    import torch
+
+    from qkan.data import read_rows
+    from qkan.experiments.predict import predict_rows
+    from qkan.saving import write_atomic
+    from qkan.tabular import TabularModel
+
+    torch.set_num_threads(1)
+    loaded = TabularModel.load(model)
+    with err.status("predicting"):
+        table = predict_rows(loaded, read_rows(rows), level, method, top, explain, reorder)
+    out.print(_rich(table, f"{loaded.target}: prediction sets at {100 * level:g} %"))
+    if len(table) > explain and top > 0:
+        err.print(f"contributions are shown for the first {explain} rows; --explain N shows more")
+    if save is not None:
+        write_atomic(save, table.to_csv(index=False).encode())
+
+
+@app.command()
+@_clean
+def info() -> None:
+    """List versions, devices, bases and simulation backends."""
+    from qkan.experiments.environment import describe
+
+    for title, lines in describe().items():
+        table = RichTable(title=title, title_justify="left", show_header=False)
+        for name, value in lines:
+            table.add_row(escape(name), escape(value))
+        out.print(table)
+
+
+@data_app.command("list")
+@_clean
+def data_list() -> None:
+    """List the named data sets."""
+    from qkan.data import describe
+
+    table = RichTable("name", "rows", "features", "classes", "source")
+    for entry in describe():
+        table.add_row(entry.name, str(entry.rows), str(entry.features), str(entry.classes), escape(entry.source))
+    out.print(table)
+
+
+@data_app.command("check")
+@_clean
+def data_check(
+    name: Annotated[str, typer.Argument(help="A named data set, or the path of a CSV file.")],
+    target: Annotated[str | None, typer.Option(help="Column with the labels (CSV files).")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
+) -> None:
+    """Check a data set or CSV file for missing values, duplicates, damage and known label leaks."""
+    from qkan.data import check
+
+    colors = {"ok": "green", "info": "blue", "warning": "yellow", "error": "red"}
+    findings = check(name, target, data_dir=data_dir)
+    for finding in findings:
+        out.print(f"[{colors[finding.level]}]{finding.level:8}[/]{escape(finding.message)}", soft_wrap=True)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise OptionError(f"hidden={text!r} must list whole numbers, such as 4 or 8,4.") from None
+
+
+def _score_table(results: Any) -> RichTable:
+    from qkan.analysis.metrics import METRICS
+
+    table = RichTable("metric (test rows)", *results.metrics, title="Scores with 95 % intervals", title_justify="left")
+    for key, (label, _) in METRICS.items():
+        table.add_row(label, *(str(values[key]) for values in results.metrics.values()))
+    return table
+
+
+def _rich(frame: Any, title: str) -> RichTable:
+    table = RichTable(*(escape(str(name)) for name in frame.columns), title=escape(title), title_justify="left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    err.print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the ``qkan`` command."""
+    warnings.showwarning = _show_warning
+    app()

@@ -1,0 +1,54 @@
+"""What is installed and usable on this machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from qkan import bases
+
+#: Simulation package -> the extra that brings it, or "" for a core dependency.
+BACKENDS = {
+    "pennylane": "",
+    "qiskit-aer": "",
+    "qiskit-ibm-runtime": "ibm",
+    "cuquantum-python-cu13": "gpu",
+}
+CORE = ("qkan-toolkit", "torch", "numpy", "scipy", "scikit-learn", "pandas", "numba", "mapie", "shap")
+
+
+def describe() -> dict[str, list[tuple[str, str]]]:
+    """Sections of (name, value) lines: versions, devices, bases, kernels and backends."""
+    return {
+        "versions": [("python", platform.python_version()), *((name, _version(name)) for name in CORE)],
+        "devices": _devices(),
+        "bases": [(name, ", ".join(bases.options(name))) for name in bases.names()],
+        "kernels": [("reference", "plain PyTorch, every device and dtype")],
+        "backends": [("torch", "exact, built in"), *((name, _backend(name)) for name in BACKENDS)],
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _backend(name: str) -> str:
+    found = _version(name)
+    if found == "not installed" and BACKENDS[name]:
+        return f"not installed; pip install 'qkan-toolkit[{BACKENDS[name]}]'"
+    return found
+
+
+def _devices() -> list[tuple[str, str]]:
+    lines = [("cpu", f"{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}")]
+    if not torch.cuda.is_available():
+        return [*lines, ("cuda", "not available")]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        lines.append((f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
+    return lines

@@ -1,0 +1,58 @@
+"""Output folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qkan.errors import DataError
+
+#: File whose presence marks a folder as the output of an earlier run, which may be replaced.
+MARKER = "metrics.json"
+
+
+@contextmanager
+def output_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``path`` when the block ends without an error.
+
+    An earlier run's folder is replaced; any other non-empty folder is refused before the block starts.
+
+    Raises:
+        DataError: ``path`` is a file, holds other files, or cannot be written.
+    """
+    target = Path(os.path.abspath(path))
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{path} is a file; give --out a folder.")
+    if target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file():
+        raise DataError(f"{path} holds files that are not an earlier run; choose a new or empty folder.")
+    anchor = target.parent
+    while not anchor.exists():
+        anchor = anchor.parent
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=anchor))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}).") from None
+    try:
+        work = temporary / "new"
+        work.mkdir()
+        yield work
+        _replace(target, work, temporary / "old")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(target: Path, work: Path, old: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        os.rename(work, target)
+        return
+    os.rename(target, old)
+    try:
+        os.rename(work, target)
+    except OSError:
+        os.rename(old, target)
+        raise

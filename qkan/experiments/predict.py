@@ -1,0 +1,57 @@
+"""Predictions of a saved model as a table people can read."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from qkan.errors import OptionError, check_positive
+from qkan.tabular import TabularModel
+
+
+def predict_rows(
+    model: TabularModel,
+    rows: pd.DataFrame,
+    level: float = 0.9,
+    method: str = "lac",
+    top: int = 3,
+    explain: int = 100,
+    reorder: bool = False,
+) -> pd.DataFrame:
+    """One line per row: number, predicted class, its probability, prediction set, top contributions.
+
+    Args:
+        model: a calibrated model.
+        rows: its feature columns; further columns are ignored.
+        level: confidence level of the sets.
+        method: "lac" or "mondrian".
+        top: contributions per row; 0 leaves them out.
+        explain: rows that get contributions.
+        reorder: match columns by name in any order.
+
+    Contributions are SHAP values in units of the predicted class's probability.
+    """
+    check_positive("top", top, 0)
+    check_positive("explain", explain)
+    if not 0 < level < 1:
+        raise OptionError(f"level={level!r} must lie strictly between 0 and 1.")
+    conformed = model.conform(rows, reorder)
+    probabilities = model.predict_proba(conformed)
+    sets = model.predict_set(probabilities, level, method)
+    best = probabilities.argmax(1)
+    table = pd.DataFrame(
+        {
+            "row": range(1, len(rows) + 1),
+            model.target: model.classes[best],
+            "probability": [f"{probabilities[i, c]:.3f}" for i, c in enumerate(best)],
+            "prediction set": [
+                "{" + ", ".join(str(c) for c, inside in zip(model.classes, own, strict=True) if inside) + "}"
+                for own in sets
+            ],
+        }
+    )
+    if top:
+        explanation = model.explain(conformed.iloc[:explain])
+        found = [explanation.top(i, best[i], top) for i in range(len(explanation.rows))]
+        texts = [", ".join(f"{name} {value:+.3f}" for name, value in own) for own in found]
+        table["top contributions"] = texts + [""] * (len(rows) - len(texts))
+    return table

@@ -1,0 +1,263 @@
+"""The main job: train a classifier on a table and report it with calibrated sets and SHAP values."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from qkan import preprocessing
+from qkan.analysis import plots
+from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets
+from qkan.analysis.explain import Explanation
+from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
+from qkan.count import count
+from qkan.data import Table
+from qkan.errors import OptionError, check_choice, check_positive
+from qkan.experiments.output import output_folder
+from qkan.experiments.split import Split, split_rows
+from qkan.report import png, render
+from qkan.sklearn import KANClassifier
+from qkan.tabular import TabularModel
+
+LEVELS = (0.8, 0.9, 0.95)
+BASELINES = {
+    "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
+    "Random forest": lambda seed: RandomForestClassifier(n_estimators=300, random_state=seed, n_jobs=1),
+}
+PACKAGES = ("qkan-toolkit", "torch", "numpy", "scikit-learn", "pandas", "mapie", "shap")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the run depends on besides the data.
+
+    Attributes:
+        model: "qkan" or "kan".
+        hidden: widths of the hidden layers.
+        epochs: at most; early stopping watches the validation rows.
+        seed: of splits, initialisation, batches, bootstrap and SHAP.
+        device: "auto" (CUDA where available), "cpu", "cuda" or another torch device.
+        explained: number of test rows that get SHAP values.
+    """
+
+    model: str = "qkan"
+    hidden: tuple[int, ...] = (4,)
+    epochs: int = 200
+    seed: int = 0
+    device: str = "auto"
+    explained: int = 100
+
+    def check(self) -> None:
+        """Raise :class:`OptionError` if a setting is out of range."""
+        check_choice("model", self.model, ("qkan", "kan"))
+        check_positive("epochs", self.epochs)
+        check_positive("seed", self.seed, 0)
+        check_positive("explained", self.explained)
+        for size in self.hidden:
+            check_positive("hidden", size)
+        self.torch_device()
+
+    def torch_device(self) -> str:
+        """The device as torch names it."""
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError):
+            raise OptionError(f"device={self.device!r} is not available here; use 'auto' or 'cpu'.") from None
+        return self.device
+
+
+@dataclass
+class Results:
+    """Everything the report shows."""
+
+    model: TabularModel
+    split: Split
+    history: dict[str, Any]
+    metrics: dict[str, dict[str, Estimate]]
+    sets: list[SetReport]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    explanation: Explanation
+    seconds: dict[str, float]
+
+
+def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
+    """Train, evaluate, explain and write ``out`` (report.html, metrics.json, overview.png, model/).
+
+    ``out`` appears in one step when everything is ready; on any error or interruption nothing is left behind.
+
+    Raises:
+        QKANError: bad data, settings or output folder.
+    """
+    settings.check()
+    with output_folder(out) as folder:
+        split = split_rows(table.features, table.target, settings.seed)
+        for line in _describe(table, split):
+            console.print(line)
+        seconds: dict[str, float] = {}
+        model = _timed(seconds, "training", lambda: train(table, split, settings, verbose=not console.quiet))
+        with console.status("calibrating and measuring"):
+            results = _timed(seconds, "evaluation", lambda: measure(table, split, settings, model))
+        with console.status("computing SHAP values"):
+            results.explanation = _timed(seconds, "SHAP", lambda: _explain(table, split, settings, model))
+        results.seconds = seconds
+        with console.status("writing the report"):
+            _write(folder, table, settings, results)
+    return results
+
+
+def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularModel:
+    """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
+    classifier = KANClassifier(
+        model=settings.model,
+        hidden=settings.hidden,
+        epochs=settings.epochs,
+        device=settings.torch_device(),
+        standardize=False,
+        verbose=verbose,
+        random_state=settings.seed,
+    )
+    X, y = table.features, table.target
+    model = TabularModel(classifier, target=str(y.name))
+    model.fit(
+        X.iloc[split.train],
+        y.iloc[split.train],
+        X.iloc[split.validation],
+        y.iloc[split.validation],
+        table.categorical,
+        settings.seed,
+    )
+    return model.calibrate(X.iloc[split.calibration], y.iloc[split.calibration])
+
+
+def measure(table: Table, split: Split, settings: Settings, model: TabularModel) -> Results:
+    """Metrics of the model and the baselines, and prediction sets, all on the test rows."""
+    X, y = table.features.iloc[split.test], table.target.iloc[split.test]
+    labels = np.searchsorted(model.classes, y.to_numpy())
+    probabilities = model.predict_proba(X)
+    metrics = {settings.model.upper(): bootstrap_metrics(labels, probabilities, seed=settings.seed)}
+    for name, predicted in _baselines(table, split, settings, model).items():
+        metrics[name] = bootstrap_metrics(labels, predicted, seed=settings.seed)
+    sets = [
+        evaluate_sets(model.predict_set(probabilities, level, method), labels, method, level)
+        for level in LEVELS
+        for method in METHODS
+    ]
+    history = model.pipeline[-1].history_
+    return Results(model, split, history, metrics, sets, labels, probabilities, None, {})  # type: ignore[arg-type]
+
+
+def _baselines(table: Table, split: Split, settings: Settings, model: TabularModel) -> dict[str, np.ndarray]:
+    """Test probabilities of the baselines, fitted on training and validation rows together."""
+    rows = np.concatenate([split.train, split.validation])
+    X, y = table.features.iloc[rows], table.target.iloc[rows]
+    levels = preprocessing.known_levels(X, table.categorical)
+    found = {}
+    for name, make in BASELINES.items():
+        preprocessor = preprocessing.make_preprocessor(model.numeric, levels)
+        pipeline = Pipeline([("preprocess", preprocessor), ("classifier", make(settings.seed))])
+        pipeline.fit(preprocessing.conform(X, model.numeric, levels), y.to_numpy())
+        test = model.conform(table.features.iloc[split.test])
+        found[name] = pipeline.predict_proba(test)
+    return found
+
+
+def _explain(table: Table, split: Split, settings: Settings, model: TabularModel) -> Explanation:
+    rows = table.features.iloc[split.test]
+    return model.explain(rows.iloc[: settings.explained], seed=settings.seed)
+
+
+def _describe(table: Table, split: Split) -> list[str]:
+    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in split.parts().items())
+    lines = [f"{table.name}: {len(table.target)} rows, {table.features.shape[1]} features; {sizes}"]
+    if split.moved:
+        lines.append(f"{split.moved} rows equal a training row and were moved to the training part")
+    return lines
+
+
+def _timed(seconds: dict[str, float], name: str, work: Any) -> Any:
+    start = time.perf_counter()
+    result = work()
+    seconds[name] = time.perf_counter() - start
+    return result
+
+
+def _write(folder: Path, table: Table, settings: Settings, results: Results) -> None:
+    results.model.save(folder / "model")
+    leading = [str(results.explanation.rows.columns[i]) for i in np.argsort(-results.explanation.importance)]
+    curves = results.model.edge_curves(leading)[:8]
+    title = f"{settings.model.upper()} on {table.name}"
+    overview = plots.overview(results.history, results.sets, results.explanation, curves, title)
+    (folder / "overview.png").write_bytes(png(overview, 100))
+    record = summary(table, settings, results)
+    (folder / "metrics.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    label = len(results.model.classes) - 1
+    figures = {
+        "history": plots.history(results.history),
+        "coverage": plots.coverage(results.sets),
+        "reliability": plots.reliability(results.labels, results.probabilities),
+        "importance": plots.importance(results.explanation),
+        "beeswarm": plots.beeswarm(results.explanation, label, str(results.model.classes[label])),
+        "edges": plots.edge_curves(curves) if curves else plots.importance(results.explanation),
+    }
+    context = {
+        "title": title,
+        "table": table,
+        "settings": settings,
+        "results": results,
+        "record": record,
+        "metric_names": METRICS,
+        "method_names": plots.NAMES,
+        "has_curves": bool(curves),
+        "count": count(results.model.pipeline[-1].network_),
+        "network": str(results.model.pipeline[-1].network_),
+    }
+    (folder / "report.html").write_text(render(context, figures), encoding="utf-8")
+
+
+def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
+    """The content of metrics.json."""
+    explanation = results.explanation
+    return {
+        "data": {
+            "name": table.name,
+            "rows": len(table.target),
+            "features": table.features.shape[1],
+            "target": str(table.target.name),
+            "classes": [str(label) for label in results.model.classes],
+            "source": table.source,
+            "sha256": table.sha256,
+            "notes": list(table.notes),
+        },
+        "settings": asdict(settings),
+        "split": {name: len(rows) for name, rows in results.split.parts().items()},
+        "moved_to_training": results.split.moved,
+        "epochs_run": len(results.history["step"]),
+        "metrics": {name: {key: asdict(value) for key, value in own.items()} for name, own in results.metrics.items()},
+        "prediction_sets": [asdict(report) for report in results.sets],
+        "shap": {
+            "method": explanation.method,
+            "rows": len(explanation.rows),
+            "additivity_gap": explanation.additivity_gap,
+            "mean_abs": dict(zip(map(str, explanation.rows.columns), explanation.importance.tolist(), strict=True)),
+        },
+        "seconds": {name: round(value, 2) for name, value in results.seconds.items()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,33 @@
+"""One self-contained HTML page per run: pictures are embedded, and every name that comes from data is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib.resources import files
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def render(context: dict[str, Any], figures: dict[str, Figure]) -> str:
+    """The page as HTML.
+
+    Args:
+        context: what the template shows; text is escaped.
+        figures: name -> figure; the template finds each as ``figures.name``, a data URI.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    template = environment.from_string(files("qkan").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    images = {name: "data:image/png;base64," + base64.b64encode(png(f)).decode() for name, f in figures.items()}
+    return template.render(**context, figures=images)

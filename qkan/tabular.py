@@ -1,0 +1,195 @@
+"""A classifier on a table, whole: preprocessing, network, calibration rows and background, saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.pipeline import Pipeline
+
+from qkan import preprocessing
+from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hashes
+from qkan.analysis.explain import Explanation, shap_values
+from qkan.errors import DataError, ModelFileError
+from qkan.models.kan import rebuild
+from qkan.saving import load_folder, save_folder
+from qkan.sklearn import KANClassifier
+
+KIND = "tabular-classifier"
+
+
+class TabularModel:
+    """Preprocessing and a :class:`~qkan.sklearn.KANClassifier` in one scikit-learn pipeline, with prediction sets and SHAP.
+
+    Args:
+        estimator: an unfitted classifier; the preprocessing standardises, so give it ``standardize=False``.
+        target: name of the target column, for messages.
+
+    Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``, ``save``.
+    """
+
+    def __init__(self, estimator: KANClassifier, target: str = "target"):
+        self.estimator, self.target = estimator, target
+        self.conformal: ConformalSets | None = None
+        self.background: pd.DataFrame | None = None
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self, X: pd.DataFrame, y: Any, X_val: pd.DataFrame, y_val: Any, categorical: Sequence[str] = (), seed: int = 0
+    ) -> TabularModel:
+        """Fit preprocessing and network on X (rows, columns); stop early on the validation rows.
+
+        A sample of at most 50 training rows is kept as the background of SHAP values, also on disk.
+        """
+        levels = preprocessing.known_levels(X, categorical)
+        numeric = [name for name in X.columns if name not in levels]
+        self.columns, self.numeric, self.levels = list(X.columns), numeric, levels
+        preprocessor = preprocessing.make_preprocessor(numeric, levels)
+        train = self.conform(X)
+        self.trained = row_hashes(train)
+        validation = preprocessor.fit(train).transform(self.conform(X_val))
+        self.pipeline = Pipeline([("preprocess", preprocessor), ("classifier", self.estimator)])
+        self.pipeline.fit(train, np.asarray(y), classifier__X_val=validation, classifier__y_val=np.asarray(y_val))
+        self.background = train.sample(min(50, len(train)), random_state=seed).reset_index(drop=True)
+        return self
+
+    def calibrate(self, X: pd.DataFrame, y: Any) -> TabularModel:
+        """Set up prediction sets from labelled rows.
+
+        Raises:
+            LeakageError: some of the rows were trained on.
+        """
+        rows = self.conform(X)
+        refuse_trained_rows(self.trained, rows)
+        labels = np.searchsorted(self.classes, np.asarray(y))
+        self.conformal = ConformalSets(self.pipeline.predict_proba(rows), labels)
+        return self
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Class labels in the order of the probabilities."""
+        return self.pipeline[-1].classes_
+
+    def conform(self, frame: pd.DataFrame, reorder: bool = False) -> pd.DataFrame:
+        """The model's columns of a table, checked and in order; further columns are left out.
+
+        Args:
+            frame: rows with at least the model's columns.
+            reorder: accept the columns in any order.
+
+        Raises:
+            DataError: a column is missing or out of order, or a value cannot be used.
+        """
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise DataError(f"the rows lack the column {missing[0]!r}; the model needs {', '.join(self.columns)}.")
+        present = [name for name in frame.columns if name in self.columns]
+        if present != self.columns and not reorder:
+            at = next(i for i, (a, b) in enumerate(zip(present, self.columns, strict=True)) if a != b)
+            raise DataError(
+                f"the columns are in another order than in training (column {at + 1} is {present[at]!r}, expected "
+                f"{self.columns[at]!r}); reorder them, or pass --reorder to match them by name."
+            )
+        return preprocessing.conform(frame, self.numeric, self.levels)[self.columns]
+
+    def predict_proba(self, frame: pd.DataFrame, reorder: bool = False) -> np.ndarray:
+        """Class probabilities (rows, classes)."""
+        return self.pipeline.predict_proba(self.conform(frame, reorder))
+
+    def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
+        """Prediction sets (rows, classes) for given probabilities; see :class:`~qkan.analysis.conformal.ConformalSets`."""
+        if self.conformal is None:
+            raise DataError("the model has no calibration rows; call calibrate(X, y) first.")
+        return self.conformal.predict_set(probabilities, level, method)
+
+    def explain(self, frame: pd.DataFrame, reorder: bool = False, seed: int = 0) -> Explanation:
+        """SHAP values of the class probabilities for the rows."""
+        if self.background is None:
+            raise DataError("the model is not fitted; call fit first.")
+        rows = self.conform(frame, reorder)
+        return shap_values(self.pipeline.predict_proba, self.background, rows, list(self.levels), seed=seed)
+
+    def edge_curves(self, features: Sequence[str], points: int = 200) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """First-layer edge functions of numeric features over the background's range, in the feature's own units.
+
+        Returns:
+            (feature, positions (points,), values (points, outputs of the first layer)) per numeric feature.
+        """
+        if self.background is None:
+            raise DataError("the model is not fitted; call fit first.")
+        outputs = self.pipeline[0].get_feature_names_out().tolist()
+        layer = self.pipeline[-1].network_.layers[0]
+        scaler = self.pipeline[0].named_transformers_["numeric"]["scale"] if self.numeric else None
+        curves = []
+        for name in (name for name in features if name in self.numeric):
+            place = self.numeric.index(name)
+            seen = self.background[name].dropna()
+            positions = np.linspace(seen.min(), seen.max(), points)
+            inputs = torch.zeros(points, layer.in_features, dtype=torch.float64)
+            inputs[:, outputs.index(name)] = torch.as_tensor((positions - scaler.mean_[place]) / scaler.scale_[place])
+            with torch.no_grad():
+                values = layer.edges(inputs.to(next(layer.parameters())))[..., outputs.index(name)]
+            curves.append((name, positions, values.cpu().numpy()))
+        return curves
+
+    # -- disk -----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Save as a model folder (safetensors and JSON, atomic)."""
+        if self.conformal is None or self.background is None:
+            raise DataError("only a fitted and calibrated model can be saved; call fit and calibrate first.")
+        classifier = self.pipeline[-1]
+        config = {
+            "target": self.target,
+            "classes": self.classes.tolist(),
+            "columns": self.columns,
+            "preprocessing": preprocessing.to_state(self.pipeline[0]),
+            "network": {"kind": type(classifier.network_).__name__, "config": classifier.network_.config()},
+            "trained": self.trained,
+            "background": self.background.astype(object).where(self.background.notna(), None).to_dict("list"),
+        }
+        tensors = {f"network.{name}": value for name, value in classifier.network_.state_dict().items()}
+        tensors["calibration.probabilities"] = torch.as_tensor(self.conformal.probabilities)
+        tensors["calibration.labels"] = torch.as_tensor(self.conformal.labels)
+        save_folder(path, KIND, config, tensors)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TabularModel:
+        """Load a model saved with :meth:`save`.
+
+        Raises:
+            ModelFileError: missing, damaged or of another kind.
+        """
+        _, config, tensors = load_folder(path, KIND)
+        try:
+            return cls._restore(config, tensors)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ModelFileError(f"{path} is damaged: its configuration lacks {error}.") from None
+
+    @classmethod
+    def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> TabularModel:
+        weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+        network = rebuild(config["network"]["kind"], config["network"]["config"], (), weights)
+        state = config["preprocessing"]
+        classifier = KANClassifier(model=config["network"]["kind"].lower(), standardize=False)
+        preprocessor = preprocessing.from_state(state)
+        classifier.network_ = network
+        classifier.classes_ = np.asarray(config["classes"])
+        classifier.n_features_in_ = network.width[0]
+        classifier.mean_, classifier.scale_ = np.zeros(network.width[0]), np.ones(network.width[0])
+        model = cls(classifier, config["target"])
+        model.columns, model.numeric, model.levels = config["columns"], state["numeric"], state["levels"]
+        model.pipeline = Pipeline([("preprocess", preprocessor), ("classifier", classifier)])
+        model.trained = config["trained"]
+        calibration = tensors["calibration.probabilities"].numpy(), tensors["calibration.labels"].numpy()
+        model.conformal = ConformalSets(*calibration)
+        background = pd.DataFrame(config["background"])[model.columns]
+        model.background = preprocessing.conform(background, model.numeric, model.levels)[model.columns]
+        return model

@@ -1,0 +1,111 @@
+"""Gaussian radial basis functions: peaks, width and the rules outside the centres."""
+
+import numpy as np
+import pytest
+import torch
+from basis_contract import BasisContract
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from qkan.bases import RBF
+from qkan.errors import OptionError, RefineError
+
+
+def dense_edges(basis: RBF, x: torch.Tensor) -> torch.Tensor:
+    """Σ_j C_j exp(-((x - g_j)/h)²), and the tangent at the nearer end outside, in numpy."""
+    low, high = basis.grid_range
+    h = (high - low) / (basis.grid - 1)
+    points, coefficients = x.numpy()[..., None, :], basis.coef.detach().double().numpy()
+    held = points if basis.extend == "zero" else np.clip(points, low, high)
+    total = 0
+    for j in range(basis.grid):
+        distance = held - (low + j * h)
+        gaussian = np.exp(-((distance / h) ** 2))
+        if basis.extend == "linear":
+            gaussian = gaussian * (1 - 2 * distance / h**2 * (points - held))
+        total = total + gaussian * coefficients[..., j]
+    return torch.as_tensor(total)
+
+
+class TestLinear(BasisContract):
+    layer_options = {"basis": "rbf"}
+    interior = (-2.0, 2.0)
+    anchors = (-2.0, -10 / 7, -2 / 7, 2 / 7, 2.0)
+    refine_refused = "narrower Gaussians do not contain the wider ones"
+
+    def make_basis(self, in_features, out_features, **kw):
+        return RBF(in_features, out_features, **kw)
+
+    def dense_reference(self, basis, x):
+        return dense_edges(basis, x)
+
+
+class TestZeroTwoCentres(BasisContract):
+    layer_options = {"basis": "rbf", "grid": 2, "grid_range": [-1, 2], "extend": "zero"}
+    interior = (-1.0, 2.0)
+    anchors = (-1.0, 2.0)
+    refine_refused = "cannot be refined to 100 centres"
+
+    def make_basis(self, in_features, out_features, **kw):
+        return RBF(in_features, out_features, grid=2, grid_range=(-1, 2), extend="zero", **kw)
+
+    def dense_reference(self, basis, x):
+        return dense_edges(basis, x)
+
+
+@pytest.mark.parametrize("extend", ["linear", "clamp", "zero"])
+def test_each_gaussian_peaks_at_one_on_its_centre(extend):
+    basis = RBF(1, 1, grid=5, grid_range=(-1, 3), extend=extend, seed=0).double()
+    centres = torch.arange(-1.0, 4.0, dtype=torch.float64).unsqueeze(-1)
+    features = basis.features(centres)[:, 0]
+    assert_close(features.diagonal(), torch.ones(5, dtype=torch.float64), rtol=0, atol=1e-15)
+    neighbours = features.diagonal(1)
+    assert_close(neighbours, torch.full_like(neighbours, np.exp(-1)), rtol=1e-14, atol=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(x=st.floats(-2, 2), grid=st.integers(2, 12))
+def test_features_lie_between_zero_and_one_inside(x, grid):
+    features = RBF(1, 1, grid=grid, seed=0).double().features(torch.tensor([x], dtype=torch.float64))
+    assert float(features.min()) >= 0
+    assert float(features.max()) <= 1
+    assert float(features.max()) >= np.exp(-0.25) - 1e-12  # no point is further than h/2 from a centre
+
+
+def test_linear_continuation_keeps_value_and_slope():
+    basis = RBF(1, 3, seed=0).double()
+    step = 1e-9
+    x = torch.tensor([[-2 - step], [-2 + step], [2 - step], [2 + step]], dtype=torch.float64)
+    values, slopes = torch.func.jvp(basis.edges, (x,), (torch.ones_like(x),))
+    for inner, outer in ((1, 0), (2, 3)):
+        assert_close(values[outer], values[inner], rtol=0, atol=1e-7)
+        assert_close(slopes[outer], slopes[inner], rtol=0, atol=1e-6)
+
+
+def test_clamp_is_flat_and_zero_dies_out():
+    far = torch.tensor([[5.0], [50.0]], dtype=torch.float64)
+    end = torch.tensor([[2.0]], dtype=torch.float64)
+    clamped = RBF(1, 2, extend="clamp", seed=0).double()
+    assert_close(clamped(far), clamped(end).expand(2, 2))
+    fading = RBF(1, 2, extend="zero", seed=0).double()
+    assert float(fading(far)[1].detach().abs().max()) == 0
+
+
+@pytest.mark.parametrize("size", [3, 8, 16])
+def test_refining_is_always_refused(size):
+    with pytest.raises(RefineError, match=f"{size} centres"):
+        RBF(1, 1, seed=0).refine(size)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": 1}, "at least 2"),
+        ({"extend": "tanh"}, "'linear', 'clamp', 'zero'"),
+        ({"grid_range": (2, 2)}, "low < high"),
+    ],
+)
+def test_bad_options_are_explained(options, message):
+    with pytest.raises(OptionError, match=message):
+        RBF(1, 1, **options)
