@@ -23,7 +23,7 @@ types: $(VENV)/.dev
 
 # One thread per worker: small tensor operations lose more to thread barriers than they gain.
 suite: $(VENV)/.dev
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # The README's picture is the overview written by the main job.
 picture: run

@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions
 
 
 def _check_owner() -> None:
-    """The PyPI package ``qkan`` installs under the same import name; with both installed, files overwrite each other."""
+    """Refuse to run beside the PyPI package ``qkan``: both install under one import name and overwrite each other."""
     owners = {re.sub(r"[-_.]+", "-", name).lower() for name in packages_distributions().get("qkan", [])}
     foreign = sorted(owners - {"qkan-toolkit"})
     if foreign:

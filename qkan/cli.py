@@ -81,7 +81,9 @@ def train(
     console = Console(quiet=quiet)
     results = run(load(data, target, data_dir), settings, folder, console)
     console.print(_score_table(results))
-    console.print(f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True)
+    console.print(
+        f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True
+    )
 
 
 @app.command()

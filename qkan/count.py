@@ -28,7 +28,8 @@ class Count:
     rows: int
 
     def __str__(self) -> str:
-        return f"{self.trainable:,} trainable and {self.frozen:,} frozen parameters, {self.flops:,} FLOPs for {self.rows} rows"
+        parameters = f"{self.trainable:,} trainable and {self.frozen:,} frozen parameters"
+        return f"{parameters}, {self.flops:,} FLOPs for {self.rows} rows"
 
 
 def count(model: nn.Module, rows: int = 1) -> Count:

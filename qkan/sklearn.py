@@ -127,8 +127,8 @@ class KANClassifier(ClassifierMixin, _KANEstimator):
         model: "qkan" (DARUAN edges) or "kan".
         basis: basis of a "kan"; default "bspline".
         hidden: widths of the hidden layers; ``()`` gives an additive model.
-        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. B-spline grids cover (-3, 3) unless
-            ``grid_range`` is given.
+        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. B-spline grids cover (-3, 3)
+            unless ``grid_range`` is given.
         epochs: passes over the training rows at most.
         lr: learning rate of AdamW.
         batch_size: rows per step.
@@ -142,8 +142,8 @@ class KANClassifier(ClassifierMixin, _KANEstimator):
         random_state: seed, ``RandomState`` or ``None``.
 
     Attributes after ``fit``: ``classes_``, ``network_`` (the torch model), ``history_``, ``n_iter_`` (epochs run),
-    ``mean_`` and ``scale_``. Labels may be numbers or strings. ``fit(X, y, X_val, y_val)`` stops early on rows of your own
-    choice.
+    ``mean_`` and ``scale_``. Labels may be numbers or strings. ``fit(X, y, X_val, y_val)`` stops early on rows of your
+    own choice.
     """
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANClassifier:
@@ -152,13 +152,15 @@ class KANClassifier(ClassifierMixin, _KANEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise OptionError(f"y holds one class only, {self.classes_[0]!r}; a classifier needs at least two.")
+            raise OptionError(
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least two."
+            )
         validation = None
         if X_val is not None:
             X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
             unknown = np.setdiff1d(y_val, self.classes_)
             if len(unknown):
-                raise OptionError(f"y_val holds {unknown[0]!r}, which is not a class of y.")
+                raise OptionError(f"y_val holds {unknown.tolist()[0]!r}, which is not a class of y.")
             validation = (X_val, torch.as_tensor(np.searchsorted(self.classes_, y_val)))
         loss = nn.functional.cross_entropy
         return self._train(X, torch.as_tensor(codes), len(self.classes_), loss, validation)
@@ -178,8 +180,8 @@ class KANClassifier(ClassifierMixin, _KANEstimator):
 class KANRegressor(RegressorMixin, _KANEstimator):
     """A KAN or QKAN regressor (mean squared error on a standardised target).
 
-    Takes the parameters of :class:`KANClassifier`; attributes after ``fit`` are ``network_``, ``history_``, ``n_iter_``,
-    ``mean_``, ``scale_``, ``target_mean_`` and ``target_scale_``.
+    Takes the parameters of :class:`KANClassifier`; attributes after ``fit`` are ``network_``, ``history_``,
+    ``n_iter_``, ``mean_``, ``scale_``, ``target_mean_`` and ``target_scale_``.
     """
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANRegressor:

@@ -23,13 +23,14 @@ KIND = "tabular-classifier"
 
 
 class TabularModel:
-    """Preprocessing and a :class:`~qkan.sklearn.KANClassifier` in one scikit-learn pipeline, with prediction sets and SHAP.
+    """Preprocessing and a KANClassifier in one scikit-learn pipeline, with prediction sets and SHAP values.
 
     Args:
         estimator: an unfitted classifier; the preprocessing standardises, so give it ``standardize=False``.
         target: name of the target column, for messages.
 
-    Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``, ``save``.
+    Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``,
+    ``save``.
     """
 
     def __init__(self, estimator: KANClassifier, target: str = "target"):
@@ -37,7 +38,7 @@ class TabularModel:
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
 
-    # -- fitting ------------------------------------------------------------------------------------------------------
+    # -- fitting -----------------------------------------------------------------------------------------
 
     def fit(
         self, X: pd.DataFrame, y: Any, X_val: pd.DataFrame, y_val: Any, categorical: Sequence[str] = (), seed: int = 0
@@ -70,7 +71,7 @@ class TabularModel:
         self.conformal = ConformalSets(self.pipeline.predict_proba(rows), labels)
         return self
 
-    # -- use ----------------------------------------------------------------------------------------------------------
+    # -- use ---------------------------------------------------------------------------------------------
 
     @property
     def classes(self) -> np.ndarray:
@@ -104,7 +105,7 @@ class TabularModel:
         return self.pipeline.predict_proba(self.conform(frame, reorder))
 
     def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
-        """Prediction sets (rows, classes) for given probabilities; see :class:`~qkan.analysis.conformal.ConformalSets`."""
+        """Prediction sets (rows, classes) for given probabilities; see ``ConformalSets.predict_set``."""
         if self.conformal is None:
             raise DataError("the model has no calibration rows; call calibrate(X, y) first.")
         return self.conformal.predict_set(probabilities, level, method)
@@ -126,7 +127,7 @@ class TabularModel:
             raise DataError("the model is not fitted; call fit first.")
         outputs = self.pipeline[0].get_feature_names_out().tolist()
         layer = self.pipeline[-1].network_.layers[0]
-        scaler = self.pipeline[0].named_transformers_["numeric"]["scale"] if self.numeric else None
+        scaler: Any = self.pipeline[0].named_transformers_["numeric"]["scale"] if self.numeric else None
         curves = []
         for name in (name for name in features if name in self.numeric):
             place = self.numeric.index(name)
@@ -139,7 +140,7 @@ class TabularModel:
             curves.append((name, positions, values.cpu().numpy()))
         return curves
 
-    # -- disk -----------------------------------------------------------------------------------------------------------
+    # -- disk --------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Save as a model folder (safetensors and JSON, atomic)."""

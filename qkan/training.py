@@ -116,7 +116,8 @@ def fit(
     if patience is not None and data.validation is None:
         raise OptionError("patience needs validation data: pass validation=(x, y) or a dataset with val_input.")
     loss_fn = loss_fn or nn.functional.mse_loss
-    penalty = (lambda x: lamb * model.regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
+    regularization: Any = getattr(model, "regularization", None)
+    penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)
     run = _Run(model, data, loss_fn, patience)
     with _progress_bar(progress, steps) as advance:

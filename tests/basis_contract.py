@@ -85,7 +85,7 @@ class BasisContract:
     per_edge: ClassVar[bool] = False
     slope_has_moment: ClassVar[bool] = True
 
-    # -- what a test class supplies -------------------------------------------------------------------------------
+    # -- what a test class supplies --------------------------------------------------------------------------------
 
     def make_basis(self, in_features: int, out_features: int, **kw: Any) -> Basis:
         raise NotImplementedError
@@ -103,7 +103,7 @@ class BasisContract:
         terms = torch.einsum("...nk,mnk->...mn", basis.features(x).abs(), basis.coefficients().abs())
         return 4 * BFLOAT16_UNIT * terms
 
-    # -- helpers ----------------------------------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------------------------
 
     def double(self, in_features: int, out_features: int, seed: int = 0) -> Basis:
         """A float64 basis whose parameters use all bits of float64."""
@@ -129,7 +129,7 @@ class BasisContract:
         twin.load_state_dict({name: value.double() for name, value in basis.state_dict().items()})
         return twin
 
-    # -- values -----------------------------------------------------------------------------------------------------
+    # -- values ----------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("leading", [(), (5,), (2, 3)], ids=str)
     def test_values_and_shapes_match_the_dense_reference(self, leading):
@@ -224,7 +224,7 @@ class BasisContract:
         for x in (constant, duplicated):
             assert_close(basis(x), self.dense_reference(basis, x).sum(-1), rtol=0, atol=1e-11)
 
-    # -- calls ------------------------------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------------------------
 
     def test_forward_sums_weighted_edges(self):
         basis = self.double(3, 4)
@@ -256,7 +256,7 @@ class BasisContract:
         with pytest.raises(ShapeError, match="last dimension"):
             basis(torch.zeros(()))
 
-    # -- gradients --------------------------------------------------------------------------------------------------
+    # -- gradients -------------------------------------------------------------------------------------------------
 
     def test_gradcheck_inside(self):
         self._gradcheck(self.inputs(3, 2))
@@ -288,7 +288,7 @@ class BasisContract:
         for mine, its in zip(found, expected, strict=True):
             assert_close(mine, its, rtol=1e-4, atol=1e-5)
 
-    # -- copies and files -------------------------------------------------------------------------------------------
+    # -- copies and files ------------------------------------------------------------------------------------------
 
     def test_a_deep_copy_is_independent(self):
         basis = self.double(2, 3)
@@ -338,7 +338,7 @@ class BasisContract:
         for name, value in basis.config().items():
             assert f"{name}={value!r}" in shown
 
-    # -- refinement -------------------------------------------------------------------------------------------------
+    # -- refinement ------------------------------------------------------------------------------------------------
 
     def _wide_inputs(self) -> Tensor:
         low, high = self.interior
@@ -367,7 +367,7 @@ class BasisContract:
         x = self._wide_inputs()
         assert_close(basis.refine(self.refine_size).edges(x), basis.edges(x), rtol=0, atol=1e-10)
 
-    # -- statistics -------------------------------------------------------------------------------------------------
+    # -- statistics ------------------------------------------------------------------------------------------------
 
     def test_moments_agree_with_monte_carlo(self):
         basis = self.double(3, 4)
@@ -403,7 +403,7 @@ class BasisContract:
                 deviations.append(float(layer(x).std()))
         assert 0.85 < np.mean(deviations) < 1.15, deviations
 
-    # -- seeds ------------------------------------------------------------------------------------------------------
+    # -- seeds -----------------------------------------------------------------------------------------------------
 
     def test_seeds_decide_the_parameters(self):
         one, same, other = (self.make_basis(3, 4, seed=seed).state_dict() for seed in (3, 3, 4))

@@ -57,8 +57,8 @@ class ConformalSets:
         self.labels = np.asarray(labels, dtype=np.int64)
         if self.probabilities.ndim != 2 or self.labels.shape != self.probabilities.shape[:1]:
             raise ShapeError(
-                f"probabilities of shape {self.probabilities.shape} and labels of shape {self.labels.shape} do not fit: "
-                "they must be (rows, classes) and (rows,)."
+                f"probabilities of shape {self.probabilities.shape} and labels of shape {self.labels.shape} "
+                "do not fit; they must be (rows, classes) and (rows,)."
             )
         self.n_classes = self.probabilities.shape[1]
         counts = np.bincount(self.labels, minlength=self.n_classes)
@@ -109,6 +109,21 @@ class ConformalSets:
 def _rank(rows: int, level: float) -> int:
     """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone."""
     return math.ceil(round((rows + 1) * level, 9))
+
+
+def expected_coverage(calibration_rows: int, test_rows: int, level: float) -> tuple[float, float]:
+    """Central 95 % range of the coverage a valid split-conformal method shows on ``test_rows`` rows.
+
+    Over calibration and test draws the number of covered rows is beta-binomial (Vovk 2012), so even perfect sets
+    scatter around the level: widely so with few rows.
+    """
+    from scipy.stats import betabinom
+
+    rank = _rank(calibration_rows, level)
+    if rank > calibration_rows:
+        return 1.0, 1.0
+    covered = betabinom(test_rows, rank, calibration_rows + 1 - rank)
+    return float(covered.ppf(0.025)) / test_rows, float(covered.ppf(0.975)) / test_rows
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,11 +87,12 @@ def shap_values(
 
     Args:
         predict: table -> (rows, classes), typically class probabilities.
-        background: rows that stand for "feature unknown"; 30 to 100 of them are usual, and cost grows with their number.
+        background: rows that stand for "feature unknown"; 30 to 100 are usual, and cost grows with their number.
         rows: rows to explain, same columns.
         categorical: names of text columns.
         seed: of the permutations.
-        rounds: antithetic permutations per row beyond 10 features; each costs 2·features + 1 evaluations of the background.
+        rounds: antithetic permutations per row beyond 10 features; each costs 2·features + 1 passes over the
+            background.
 
     Raises:
         ShapeError: the columns differ or there are no rows.
@@ -115,7 +117,7 @@ def shap_values(
 
 def _explain(
     outputs: Callable[[np.ndarray], np.ndarray], background: np.ndarray, rows: np.ndarray, seed: int, rounds: int
-) -> object:
+) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SHAP's own dependencies warn on import
         import shap

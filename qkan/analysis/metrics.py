@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn import config_context
 from sklearn import metrics as sk
 
-from qkan._random import generator
 from qkan.errors import ShapeError
 
 #: Metric -> (label, True if larger is better).
@@ -78,20 +78,21 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def bootstrap_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, resamples: int = 400, seed: int | None = 0
+    labels: np.ndarray, probabilities: np.ndarray, resamples: int = 300, seed: int | None = 0
 ) -> dict[str, Estimate]:
     """Every metric with a 95 % percentile interval over resamples of the rows, drawn within each class.
 
-    Drawing within classes keeps every class present, as ROC-AUC needs; the intervals are conditional on the class sizes.
+    Drawing within classes keeps every class present, as ROC-AUC needs; intervals are conditional on the class sizes.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     point = classification_metrics(labels, probabilities)
-    random = np.random.default_rng(generator(seed).initial_seed())
+    random = np.random.default_rng(seed)
     rows = [np.flatnonzero(labels == c) for c in range(probabilities.shape[1])]
     draws = []
-    for _ in range(resamples):
-        index = np.concatenate([random.choice(own, len(own)) for own in rows])
-        draws.append(classification_metrics(labels[index], probabilities[index]))
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # checked once, by the point estimate
+        for _ in range(resamples):
+            index = np.concatenate([random.choice(own, len(own)) for own in rows])
+            draws.append(classification_metrics(labels[index], probabilities[index]))
     return {
         name: Estimate(value, *np.percentile([draw[name] for draw in draws], (2.5, 97.5)).tolist())
         for name, value in point.items()

@@ -77,9 +77,11 @@ def beeswarm(explanation: Explanation, label: int, class_name: str, count: int =
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SHAP's dependencies warn on import and while drawing
         import matplotlib.pyplot as plt
+        import pandas as pd
         import shap
 
-        data = explanation.rows.apply(lambda column: column if column.dtype != object else column.factorize()[0])
+        numeric = pd.api.types.is_numeric_dtype
+        data = explanation.rows.apply(lambda column: column if numeric(column) else column.factorize()[0])
         values = shap.Explanation(
             values=explanation.values[:, :, label],
             base_values=np.full(len(explanation.rows), explanation.base[label]),
@@ -125,7 +127,8 @@ def overview(
     """One page: training, prediction sets, SHAP importance and the edge functions of the leading features."""
     figure = Figure(figsize=(12, 7.2), layout="constrained")
     figure.suptitle(title, fontsize=13)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    top, bottom = halves
     panels = top.subplots(1, 3)
     history(record, panels[0])
     coverage(reports, panels[1])

@@ -66,6 +66,12 @@ def normal_nodes(count: int = 801, limit: float = 8.0) -> tuple[Tensor, Tensor]:
     return points, density / density.sum()
 
 
+def slopes_of(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and derivatives of a function whose outputs each depend on one entry of x."""
+    values, slopes, *_ = torch.func.jvp(function, (x,), (torch.ones_like(x),))
+    return values.detach(), slopes.detach()
+
+
 class Basis(nn.Module):
     """Edge functions φ_oi, o < out_features, i < in_features.
 
@@ -82,12 +88,12 @@ class Basis(nn.Module):
     free_amplitude: ClassVar[bool] = False
     default_init: ClassVar[str] = "variance"
 
-    def __init__(self, in_features: int, out_features: int):
+    def __init__(self, in_features: int = 1, out_features: int = 1, *, seed: int | None = None):
         super().__init__()
         self.in_features = check_positive("in_features", in_features)
         self.out_features = check_positive("out_features", out_features)
 
-    # -- what every basis offers -----------------------------------------------------------------------------
+    # -- what every basis offers -------------------------------------------------------------------------
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Σ_i weight_oi φ_oi(x_i).
@@ -130,7 +136,7 @@ class Basis(nn.Module):
         """Floating-point operations in matrix products of one forward pass over ``rows`` rows."""
         return 0
 
-    # -- constants that follow the module's dtype and device --------------------------------------------------
+    # -- constants that follow the module's dtype and device ---------------------------------------------
 
     def constants(self) -> dict[str, np.ndarray]:
         """Arrays fixed by the options. They become buffers, recomputed from float64 whenever the dtype changes."""
@@ -149,7 +155,7 @@ class Basis(nn.Module):
         self.build_constants()
         return self
 
-    # -- helpers -----------------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------------
 
     def check_input(self, x: Tensor) -> Tensor:
         """Return x, or raise :class:`ShapeError` unless its last dimension is ``in_features``."""
@@ -233,7 +239,7 @@ class ClassicalBasis(FeatureBasis):
 
     def _compute_moments(self) -> tuple[Tensor, Tensor]:
         points, weights = normal_nodes()
-        values, slopes = torch.func.jvp(self.evaluate, (points,), (torch.ones_like(points),))
+        values, slopes = slopes_of(self.evaluate, points)
         return weights @ values**2, weights @ slopes**2
 
     def padded(self, option: str, size: int, kept: Tensor) -> Any:

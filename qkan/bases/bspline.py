@@ -39,6 +39,9 @@ class BSpline(ClassicalBasis):
 
     default_init = "power"
 
+    knots: Tensor
+    slopes: Tensor
+
     def __init__(
         self,
         in_features: int = 1,

@@ -34,6 +34,8 @@ class Chebyshev(ClassicalBasis):
         OptionError: an option is out of range.
     """
 
+    slopes: Tensor
+
     def __init__(
         self,
         in_features: int = 1,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan._random import generator
-from qkan.bases._base import FeatureBasis, normal_nodes, register
+from qkan.bases._base import FeatureBasis, normal_nodes, register, slopes_of
 from qkan.circuits.ansatz import ANSATZE, daruan
 from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
 from qkan.kernels import spectral
@@ -57,6 +57,9 @@ class Daruan(FeatureBasis):
         OptionError: an option is unknown or out of range, or needs more than 4096 nodes per edge.
     """
 
+    node_angles: Tensor
+    transform: Tensor
+
     def __init__(
         self,
         in_features: int = 1,
@@ -88,17 +91,15 @@ class Daruan(FeatureBasis):
         self.num_features = self._count_nodes()
         edge_shape = (out_features, in_features) if self.groups is None else (self.groups,)
         self.theta = nn.Parameter(torch.empty(*edge_shape, self.circuit.num_parameters))
-        if encoding == "fixed":
-            self.register_parameter("frequency", None)
-        else:
-            leading = edge_shape if encoding == "edge" else (in_features,)
-            self.frequency = nn.Parameter(torch.empty(*leading, self.reps))
-        has_shift = encoding != "fixed" and ansatz in _BIASED
-        self.shift = nn.Parameter(torch.empty_like(self.frequency)) if has_shift else None
+        leading = edge_shape if encoding == "edge" else (in_features,)
+        has_frequency = encoding != "fixed"
+        has_shift = has_frequency and ansatz in _BIASED
+        self.frequency = nn.Parameter(torch.empty(*leading, self.reps)) if has_frequency else None
+        self.shift = nn.Parameter(torch.empty(*leading, self.reps)) if has_shift else None
         self.build_constants()
         self.reset_parameters(seed)
 
-    # -- construction --------------------------------------------------------------------------------------------
+    # -- construction ------------------------------------------------------------------------------------
 
     def initial_frequencies(self) -> np.ndarray:
         """w_l for l = 0 … L-1, shape (L,)."""
@@ -135,7 +136,7 @@ class Daruan(FeatureBasis):
         keys = ("reps", "ansatz", "encoding", "frequencies", "readout", "groups", "extend")
         return {key: getattr(self, key) for key in keys}
 
-    # -- features times coefficients ------------------------------------------------------------------------------
+    # -- features times coefficients ---------------------------------------------------------------------
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Harmonics of the data angles (…, n, K); see :mod:`qkan.kernels.spectral`.
@@ -182,20 +183,21 @@ class Daruan(FeatureBasis):
             return 0
         return 2 * m * n * size * size + 2 * rows * n * size * m
 
-    # -- data angles ----------------------------------------------------------------------------------------------
+    # -- data angles -------------------------------------------------------------------------------------
 
     def data_angles(self, x: Tensor) -> Tensor:
         """φ of every data gate in radians: (..., n, L), or (..., m, n, L) for encoding "edge"."""
         if self.encoding == "fixed":
             frequencies = torch.as_tensor(self.initial_frequencies(), dtype=x.dtype, device=x.device)
             return self._encode(x).unsqueeze(-1) * frequencies
-        frequency, shift = self.frequency, self.shift
         if self.encoding == "edge":
             x = x.unsqueeze(-2)
-            frequency = self._per_edge(frequency)
-            shift = None if shift is None else self._per_edge(shift)
-        angles = x.unsqueeze(-1) * frequency
-        return self._encode(angles if shift is None else angles + shift)
+        angles = x.unsqueeze(-1) * self._data_parameter(self.frequency)
+        return self._encode(angles if self.shift is None else angles + self._data_parameter(self.shift))
+
+    def _data_parameter(self, values: Tensor | None) -> Tensor:
+        assert values is not None, "encoding='fixed' has no trainable data parameters"
+        return self._per_edge(values) if self.encoding == "edge" else values
 
     def _encode(self, u: Tensor) -> Tensor:
         """The argument of RX in "px" is arccos u; elsewhere the data angle is u itself."""
@@ -215,7 +217,7 @@ class Daruan(FeatureBasis):
         index = torch.arange(self.in_features, device=values.device) % self.groups
         return values[index].expand(self.out_features, -1, -1)
 
-    # -- analysis ---------------------------------------------------------------------------------------------------
+    # -- analysis ----------------------------------------------------------------------------------------
 
     def moments(self, max_edges: int = 256) -> tuple[Tensor, Tensor]:
         """E[φ²] and E[φ'²] (float64 scalars) over a standard normal input and the edges of the present circuits.
@@ -232,8 +234,8 @@ class Daruan(FeatureBasis):
             z = expectation_z(self.circuit.gates, sample.theta[0], sample.data_angles(x).reshape(*x.shape, -1))
             return amplitude_readout(z) if self.readout == "amplitude" else z
 
-        values, slopes = torch.func.jvp(edges, (points,), (torch.ones_like(points),))
-        return (weights @ values.detach() ** 2).mean(), (weights @ slopes.detach() ** 2).mean()
+        values, slopes = slopes_of(edges, points)
+        return (weights @ values**2).mean(), (weights @ slopes**2).mean()
 
     def _row_of_edges(self, o: Tensor, i: Tensor) -> Daruan:
         """The edges (o_j, i_j) as a float64 basis on the CPU with one input per edge and one output."""
@@ -243,11 +245,11 @@ class Daruan(FeatureBasis):
         with torch.no_grad():
             row.theta.copy_(self.theta.detach().cpu()[own].unsqueeze(0))
             for mine, its in ((self.frequency, row.frequency), (self.shift, row.shift)):
-                if mine is not None:
+                if mine is not None and its is not None:
                     its.copy_(mine.detach().cpu()[place].reshape(its.shape))
         return row
 
-    # -- extension --------------------------------------------------------------------------------------------------
+    # -- extension ---------------------------------------------------------------------------------------
 
     def refine(self, size: int) -> Daruan:
         """The same functions with ``size`` repetitions ("layer extension").
@@ -268,7 +270,8 @@ class Daruan(FeatureBasis):
         if neutral_frequency is not None and self.frequency is None:
             raise RefineError(
                 f"{self.ansatz} with encoding='fixed' cannot be extended: its new data gates do not commute with the "
-                "measurement, and their frequency is not zero; use encoding='shared' or 'edge', or ansatz 'pz' or 'rpz'."
+                "measurement, and their frequency is not zero; use encoding 'shared' or 'edge', "
+                "or ansatz 'pz' or 'rpz'."
             )
         larger = Daruan(self.in_features, self.out_features, **{**self.config(), "reps": size}, seed=0)
         with torch.no_grad():
@@ -283,7 +286,7 @@ class Daruan(FeatureBasis):
         larger.theta[..., : self.circuit.num_parameters] = self.theta.detach().to(larger.theta)
         assert larger.theta.shape[-1] >= kept + self.circuit.closing_size
         for mine, its in ((self.frequency, larger.frequency), (self.shift, larger.shift)):
-            if mine is not None:
+            if mine is not None and its is not None:
                 if neutral_frequency is not None:
                     its.fill_(neutral_frequency)
                 its[..., : self.reps] = mine.detach().to(its)

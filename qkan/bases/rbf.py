@@ -30,6 +30,9 @@ class RBF(ClassicalBasis):
         OptionError: an option is out of range.
     """
 
+    centres: Tensor
+    slopes: Tensor
+
     def __init__(
         self,
         in_features: int = 1,

@@ -17,7 +17,7 @@ SHARES = {"train": 0.48, "validation": 0.12, "calibration": 0.2, "test": 0.2}
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of each part, and how many rows were moved to training because their features equal a training row."""
+    """Row numbers of each part; ``moved`` rows joined the training part because they equal one of its rows."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -59,6 +59,7 @@ def split_rows(features: pd.DataFrame, target: pd.Series, seed: int) -> Split:
         absent = set(target.unique()) - set(target.to_numpy()[rows])
         if absent:
             raise DataError(
-                f"the {name} part has no row of class {sorted(map(str, absent))[0]!r}; the table has too few distinct rows."
+                f"the {name} part has no row of class {sorted(map(str, absent))[0]!r}; "
+                "the table has too few distinct rows."
             )
     return split

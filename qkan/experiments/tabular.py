@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from qkan import preprocessing
 from qkan.analysis import plots
-from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets
+from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets, expected_coverage
 from qkan.analysis.explain import Explanation
 from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
 from qkan.count import count
@@ -250,6 +250,10 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
         "epochs_run": len(results.history["step"]),
         "metrics": {name: {key: asdict(value) for key, value in own.items()} for name, own in results.metrics.items()},
         "prediction_sets": [asdict(report) for report in results.sets],
+        "expected_coverage": {
+            str(level): expected_coverage(len(results.split.calibration), len(results.split.test), level)
+            for level in LEVELS
+        },
         "shap": {
             "method": explanation.method,
             "rows": len(explanation.rows),

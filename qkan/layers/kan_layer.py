@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from qkan.bases._base import normal_nodes
 from qkan.errors import OptionError, ShapeError, check_choice
 
 #: Base-branch activations by name.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "gelu": functional.gelu,
     "relu": functional.relu,
@@ -75,7 +76,7 @@ class KANLayer(nn.Module):
         self.base, self.init = base, init or basis_class.default_init
         edge_shape = (self.out_features, self.in_features)
         self.scale = nn.Parameter(torch.ones(edge_shape)) if scale else None
-        self.base_weight = nn.Parameter(torch.zeros(edge_shape)) if base else None
+        self.base_weight: Any = nn.Parameter(torch.zeros(edge_shape)) if base else None
         self.bias = nn.Parameter(torch.zeros(self.out_features)) if bias else None
         self.register_buffer("mask", None)
         self.set_mask(mask)
@@ -83,7 +84,7 @@ class KANLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.basis(x, self._edge_weight())
-        if self.base_weight is not None:
+        if self.base is not None:
             y = y + functional.linear(ACTIVATIONS[self.base](x), self._masked(self.base_weight))
         return y if self.bias is None else y + self.bias
 
@@ -93,7 +94,7 @@ class KANLayer(nn.Module):
         weight = self._edge_weight()
         if weight is not None:
             edges = edges * weight
-        if self.base_weight is not None:
+        if self.base is not None:
             edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._masked(self.base_weight)
         return edges
 
@@ -148,7 +149,7 @@ class KANLayer(nn.Module):
             parts.append(f"{int((self.mask == 0).sum())} of {self.mask.numel()} edges pruned")
         return ", ".join(parts)
 
-    # -- internals ------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------
 
     def _masked(self, weight: Tensor) -> Tensor:
         return weight if self.mask is None else weight * self.mask

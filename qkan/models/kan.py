@@ -38,6 +38,8 @@ class KAN(nn.Module):
         OptionError: ``width`` or an option is not valid.
     """
 
+    layers: Sequence[KANLayer]
+
     def __init__(
         self,
         width: Sequence[int],
@@ -56,7 +58,7 @@ class KAN(nn.Module):
         self.width = _check_width(width)
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
-        self.layers = nn.ModuleList(
+        self.layers = nn.ModuleList(  # type: ignore[assignment]
             KANLayer(n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=layer_seed, **basis_options)
             for n, m, layer_seed in zip(self.width, self.width[1:], seeds, strict=False)
         )
@@ -109,7 +111,9 @@ class KAN(nn.Module):
             RefineError: the basis cannot keep its function.
         """
         finer = type(self)(**self.config(), seed=0)
-        finer.layers = nn.ModuleList(layer.refine(size) for layer in self.layers)
+        finer.layers = nn.ModuleList(  # type: ignore[assignment]
+            layer.refine(size) for layer in self.layers
+        )
         return finer
 
     def plot(self, x: Tensor, **options: Any) -> Any:
@@ -121,7 +125,7 @@ class KAN(nn.Module):
 
         return draw(self, x, **options)
 
-    # -- saving -----------------------------------------------------------------------------------------------------
+    # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments (JSON types only) that rebuild the network's structure."""

@@ -1,5 +1,7 @@
 """Chebyshev polynomials against T_k(cos t) = cos k t, and their gradients where the arccosine has none."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def dense_edges(basis: Chebyshev, x: torch.Tensor) -> torch.Tensor:
 
 
 class TestTanh(BasisContract):
-    layer_options = {"basis": "chebyshev"}
+    layer_options: ClassVar = {"basis": "chebyshev"}
     interior = (-2.0, 2.0)
     anchors = (-20.0, -9.1, -1.0, 0.0, 1.0, 9.1, 20.0)
     refine_size = 10
@@ -40,7 +42,7 @@ class TestTanh(BasisContract):
 
 
 class TestClamp(BasisContract):
-    layer_options = {"basis": "chebyshev", "degree": 4, "extend": "clamp"}
+    layer_options: ClassVar = {"basis": "chebyshev", "degree": 4, "extend": "clamp"}
     anchors = (-1.0, 0.0, 1.0)
     refine_size = 6
 
@@ -56,7 +58,7 @@ class TestClamp(BasisContract):
 
 
 class TestLinearDegreeOne(BasisContract):
-    layer_options = {"basis": "chebyshev", "degree": 1, "extend": "linear"}
+    layer_options: ClassVar = {"basis": "chebyshev", "degree": 1, "extend": "linear"}
     anchors = (-1.0, 0.0, 1.0)
     refine_size = 4
 

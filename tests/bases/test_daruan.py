@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ BFLOAT16_NODE_BUG = pytest.mark.xfail(
 
 
 class DaruanContract(BasisContract):
-    options = {}
+    options: ClassVar = {}
     interior = (-math.pi, math.pi)
     anchors = (-math.pi, -2 * math.pi / 3, 0.0, 2 * math.pi / 3, math.pi)
 
@@ -123,12 +124,12 @@ def magnitude_difference(z: torch.Tensor) -> torch.Tensor:
 
 
 class TestFixedUnitPz(DaruanContract):
-    options = {}
+    options: ClassVar = {}
     refine_size = 5
 
 
 class TestFixedTernaryRpz(DaruanContract):
-    options = {"ansatz": "rpz", "frequencies": "ternary"}
+    options: ClassVar = {"ansatz": "rpz", "frequencies": "ternary"}
     refine_size = 4
 
     @BFLOAT16_NODE_BUG
@@ -137,7 +138,7 @@ class TestFixedTernaryRpz(DaruanContract):
 
 
 class TestSharedBinaryPz(DaruanContract):
-    options = {"encoding": "shared", "frequencies": "binary"}
+    options: ClassVar = {"encoding": "shared", "frequencies": "binary"}
     refine_size = 4
 
     @pytest.mark.xfail(strict=True, reason="LIBRARY BUG: refine() copies float64 parameters through float32 parameters")
@@ -146,13 +147,13 @@ class TestSharedBinaryPz(DaruanContract):
 
 
 class TestEdgeMix(DaruanContract):
-    options = {"ansatz": "mix", "encoding": "edge", "reps": 2}
+    options: ClassVar = {"ansatz": "mix", "encoding": "edge", "reps": 2}
     refine_size = 3
     per_edge = True
 
 
 class TestClampedPx(DaruanContract):
-    options = {"ansatz": "px"}
+    options: ClassVar = {"ansatz": "px"}
     interior = (-0.95, 0.95)
     anchors = (-1.0, -0.5, 0.0, 0.5, 1.0)
     anchor_tolerance = 1e-6  # arccos is taken one rounding unit inside ±1, which is √(2 eps) = 2e-8 in angle
@@ -161,7 +162,7 @@ class TestClampedPx(DaruanContract):
 
 
 class TestReal(DaruanContract):
-    options = {"ansatz": "real", "frequencies": "binary"}
+    options: ClassVar = {"ansatz": "real", "frequencies": "binary"}
     refine_refused = "do not commute with the measurement"
 
     @BFLOAT16_NODE_BUG
@@ -170,17 +171,17 @@ class TestReal(DaruanContract):
 
 
 class TestGrouped(DaruanContract):
-    options = {"groups": 3, "reps": 2, "frequencies": "binary"}
+    options: ClassVar = {"groups": 3, "reps": 2, "frequencies": "binary"}
     refine_size = 3
 
 
 class TestAmplitudeReadout(DaruanContract):
-    options = {"readout": "amplitude", "reps": 2}
+    options: ClassVar = {"readout": "amplitude", "reps": 2}
     refine_size = 3
     per_edge = True
 
 
-# -- every combination against the complex simulation ----------------------------------------------------------------
+# -- every combination against the complex simulation --------------------------------------------------------------
 
 
 def randomised(seed: int = 0, **options: object) -> Daruan:
@@ -244,7 +245,7 @@ def test_bfloat16_data_angles_of_edges_are_evaluated_in_float32():
     assert_close(basis.edges(x).double(), twin.edges(x.double()), rtol=0, atol=BFLOAT16_UNIT)
 
 
-# -- closed forms ------------------------------------------------------------------------------------------------------
+# -- closed forms --------------------------------------------------------------------------------------------------
 
 
 def test_one_repetition_of_pz_has_the_known_closed_form():
@@ -267,7 +268,7 @@ def test_real_is_a_single_cosine(reps, frequencies):
     assert_close(basis.edges(x), torch.cos(phase + total * x.unsqueeze(-2)), rtol=0, atol=1e-12)
 
 
-# -- amplitude readout ---------------------------------------------------------------------------------------------------
+# -- amplitude readout ---------------------------------------------------------------------------------------------
 
 
 def test_amplitude_readout_is_the_published_function_of_z():
@@ -296,7 +297,7 @@ def test_amplitude_readout_has_finite_gradients_at_its_kinks(dtype, angle, value
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
-# -- parameters ------------------------------------------------------------------------------------------------------------
+# -- parameters ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reps", [1, 3])

@@ -205,13 +205,14 @@ REFINABLE += [(ansatz, encoding) for ansatz in ("mix", "real") for encoding in (
 
 @pytest.mark.parametrize("groups", [None, 2])
 @pytest.mark.parametrize("readout", ["z", "amplitude"])
+@pytest.mark.parametrize("size", [3, 4])
 @pytest.mark.parametrize(("ansatz", "encoding"), REFINABLE)
-def test_more_repetitions_keep_the_function(ansatz, encoding, readout, groups):
+def test_more_repetitions_keep_the_function(ansatz, encoding, size, readout, groups):
     basis = perturbed(ansatz=ansatz, encoding=encoding, readout=readout, groups=groups)
     x = uniform((60, 3), -3, 3)
-    finer = basis.refine(4)
-    assert finer.reps == 4
-    assert finer.config() == {**basis.config(), "reps": 4}
+    finer = basis.refine(size)
+    assert finer.reps == size
+    assert finer.config() == {**basis.config(), "reps": size}
     assert_close(finer.edges(x), basis.edges(x), rtol=0, atol=1e-6)
     assert_close(finer(x), basis(x), rtol=0, atol=3e-6)
 

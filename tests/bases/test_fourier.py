@@ -1,6 +1,7 @@
 """Fourier series: orthogonality, slopes, period and the rule outside one period."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def dense_edges(basis: Fourier, x: torch.Tensor) -> torch.Tensor:
 
 
 class TestPeriodic(BasisContract):
-    layer_options = {"basis": "fourier"}
+    layer_options: ClassVar = {"basis": "fourier"}
     interior = (-math.pi, math.pi)
     anchors = (-math.pi, 0.0, math.pi)
     refine_size = 7
@@ -41,7 +42,7 @@ class TestPeriodic(BasisContract):
 
 
 class TestClampedShortPeriod(BasisContract):
-    layer_options = {"basis": "fourier", "degree": 2, "period": 3.0, "extend": "clamp"}
+    layer_options: ClassVar = {"basis": "fourier", "degree": 2, "period": 3.0, "extend": "clamp"}
     interior = (-1.5, 1.5)
     anchors = (-1.5, 0.0, 1.5)
     refine_size = 3
@@ -115,7 +116,7 @@ def test_a_smaller_degree_is_refused():
 
 @pytest.mark.parametrize("period", [0, -1.0, float("inf"), float("nan"), "long"])
 def test_a_bad_period_is_refused(period):
-    with pytest.raises(OptionError, match="period=.* must be a positive number"):
+    with pytest.raises(OptionError, match=r"period=.* must be a positive number"):
         Fourier(1, 1, period=period)
 
 

@@ -1,5 +1,7 @@
 """Gaussian radial basis functions: peaks, width and the rules outside the centres."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def dense_edges(basis: RBF, x: torch.Tensor) -> torch.Tensor:
 
 
 class TestLinear(BasisContract):
-    layer_options = {"basis": "rbf"}
+    layer_options: ClassVar = {"basis": "rbf"}
     interior = (-2.0, 2.0)
     anchors = (-2.0, -10 / 7, -2 / 7, 2 / 7, 2.0)
     refine_refused = "narrower Gaussians do not contain the wider ones"
@@ -42,7 +44,7 @@ class TestLinear(BasisContract):
 
 
 class TestZeroTwoCentres(BasisContract):
-    layer_options = {"basis": "rbf", "grid": 2, "grid_range": [-1, 2], "extend": "zero"}
+    layer_options: ClassVar = {"basis": "rbf", "grid": 2, "grid_range": [-1, 2], "extend": "zero"}
     interior = (-1.0, 2.0)
     anchors = (-1.0, 2.0)
     refine_refused = "cannot be refined to 100 centres"

@@ -84,5 +84,5 @@ def test_an_unknown_ansatz_lists_the_known_ones():
 
 @pytest.mark.parametrize("reps", [0, -1, 2.0, True, "3", None])
 def test_repetitions_must_be_a_positive_whole_number(reps):
-    with pytest.raises(OptionError, match="reps=.* must be a whole number of at least 1"):
+    with pytest.raises(OptionError, match=r"reps=.* must be a whole number of at least 1"):
         daruan(reps)

@@ -38,7 +38,7 @@ def dense_expectation(gates, theta, angles) -> float:
     return float(abs(state[0]) ** 2 - abs(state[1]) ** 2)
 
 
-# -- Bloch recursion -------------------------------------------------------------------------------------------------
+# -- Bloch recursion -----------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=80)
@@ -113,7 +113,7 @@ def test_full_precisions_are_kept(dtype):
     assert mixed.dtype == dtype
 
 
-# -- readout ---------------------------------------------------------------------------------------------------------
+# -- readout -------------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=100)
@@ -149,7 +149,7 @@ def test_amplitude_readout_passes_nan_on():
     assert bool(amplitude_readout(torch.tensor(float("nan"))).isnan())
 
 
-# -- B-splines -------------------------------------------------------------------------------------------------------
+# -- B-splines -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])

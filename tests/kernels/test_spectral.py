@@ -18,7 +18,7 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(array, dtype=torch.float64)
 
 
-# -- circle ------------------------------------------------------------------------------------------------------------
+# -- circle --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("degree", DEGREES)
@@ -72,7 +72,7 @@ def test_dirichlet_functions_and_their_squares_sum_to_one(u, degree):
     assert float(weights.square().sum()) == pytest.approx(1, abs=1e-12)
 
 
-# -- torus -------------------------------------------------------------------------------------------------------------
+# -- torus ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reps", REPS)
@@ -121,7 +121,7 @@ def test_torus_dirichlet_functions_and_their_squares_sum_to_one(phi):
     assert float(weights.square().sum()) == pytest.approx(1, abs=1e-12)
 
 
-# -- noise and precision -----------------------------------------------------------------------------------------------
+# -- noise and precision -------------------------------------------------------------------------------------------
 
 
 def test_interpolated_variance_is_a_convex_combination_of_node_variances():
