@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qkan._owner import check_owner
+
+check_owner()  # every module of the toolkit imports this one
+
 
 class QKANError(ValueError):
     """Base class: catching it catches every error this toolkit raises on bad input."""

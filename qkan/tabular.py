@@ -177,7 +177,7 @@ class TabularModel:
     @classmethod
     def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> TabularModel:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-        network = rebuild(config["network"]["kind"], config["network"]["config"], (), weights)
+        network = rebuild(config["network"]["kind"], config["network"]["config"], weights)
         state = config["preprocessing"]
         classifier = KANClassifier(model=config["network"]["kind"].lower(), standardize=False)
         preprocessor = preprocessing.from_state(state)

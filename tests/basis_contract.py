@@ -359,7 +359,6 @@ class BasisContract:
         assert_close(finer.edges(x), before, rtol=0, atol=1e-6)
         assert_close(basis.edges(x), before, rtol=0, atol=0)
 
-    @pytest.mark.xfail(strict=True, reason="LIBRARY BUG: refine() copies float64 parameters through float32 parameters")
     def test_refining_in_float64_keeps_float64_precision(self):
         if self.refine_size is None:
             pytest.skip("this basis cannot be refined")

@@ -25,9 +25,15 @@ _BasisType = TypeVar("_BasisType", bound="type[Basis]")
 
 
 def register(name: str) -> Callable[[_BasisType], _BasisType]:
-    """Class decorator: make a basis known to layers and models under ``name``."""
+    """Class decorator: make a basis known to layers and models under ``name``.
+
+    Defining the same class again, as in a notebook, replaces it; another class under a taken name is an error.
+    """
 
     def add(cls: _BasisType) -> _BasisType:
+        taken = _REGISTRY.get(name)
+        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise OptionError(f"the basis name {name!r} is taken by {taken.__qualname__}; choose another.")
         cls.name = name
         _REGISTRY[name] = cls
         return cls
@@ -59,7 +65,7 @@ def options(basis: str | type[Basis]) -> list[str]:
     return [name for name in parameters if name not in ("self", "in_features", "out_features", "seed")]
 
 
-def normal_nodes(count: int = 801, limit: float = 8.0) -> tuple[Tensor, Tensor]:
+def normal_nodes(count: int = 4000, limit: float = 8.0) -> tuple[Tensor, Tensor]:
     """Points and weights (float64, shape (count,)) for expectations over a standard normal variable."""
     points = torch.linspace(-limit, limit, count, dtype=torch.float64, device="cpu")
     density = torch.exp(-0.5 * points**2)
@@ -158,7 +164,9 @@ class Basis(nn.Module):
     # -- helpers -----------------------------------------------------------------------------------------
 
     def check_input(self, x: Tensor) -> Tensor:
-        """Return x, or raise :class:`ShapeError` unless its last dimension is ``in_features``."""
+        """Return x, or raise unless it is floating point with last dimension ``in_features``."""
+        if not x.is_floating_point():
+            raise OptionError(f"input of dtype {x.dtype} must be floating point, such as torch.float32.")
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(f"input of shape {tuple(x.shape)} must have {self.in_features} as its last dimension.")
         return x
@@ -254,8 +262,8 @@ class ClassicalBasis(FeatureBasis):
         if check_positive(option, size) < present:
             raise RefineError(f"{option}={size} is below the present {present}; refining only enlarges.")
         cls: Any = type(self)
-        larger = cls(self.in_features, self.out_features, **{**self.config(), option: size}, seed=0)
+        larger = cls(self.in_features, self.out_features, **{**self.config(), option: size}, seed=0).to(self.coef)
         with torch.no_grad():
             larger.coef.zero_()
-            larger.coef[..., kept] = self.coef.detach().to(larger.coef)
-        return larger.to(self.coef)
+            larger.coef[..., kept.to(self.coef.device)] = self.coef
+        return larger

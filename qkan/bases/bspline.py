@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qkan.bases._base import ClassicalBasis, register
 from qkan.bases._extend import check_interval, extended
-from qkan.errors import RefineWarning, check_choice, check_positive
+from qkan.errors import RefineError, RefineWarning, check_choice, check_positive
 from qkan.kernels.reference import cox_de_boor
 
 
@@ -67,7 +67,9 @@ class BSpline(ClassicalBasis):
         low, high = self.grid_range
         step = (high - low) / self.grid
         knots = low + step * np.arange(-self.k, self.grid + self.k + 1)
-        ends = torch.tensor([low, high], dtype=torch.float64, device="cpu")
+        # Degree 0 is constant on each interval and jumps at the ends: look half a step inside.
+        inset = step / 2 if self.k == 1 else 0.0
+        ends = torch.tensor([low + inset, high - inset], dtype=torch.float64, device="cpu")
         lower_degree = cox_de_boor(ends, torch.as_tensor(knots, device="cpu"), self.k - 1).numpy()
         return {"knots": knots, "slopes": (lower_degree[:, :-1] - lower_degree[:, 1:]) / step}
 
@@ -82,10 +84,17 @@ class BSpline(ClassicalBasis):
 
         Exact when ``size`` is a multiple of ``grid`` (nested grids); otherwise a :class:`RefineWarning` states the
         relative residual.
+
+        Raises:
+            RefineError: ``size`` is below the present grid, or ``extend="zero"``, since finer splines die out sooner.
         """
-        check_positive("grid", size, self.grid)
+        if check_positive("grid", size) < self.grid:
+            raise RefineError(f"grid={size} is below the present {self.grid}; refining only enlarges.")
+        if self.extend == "zero":
+            raise RefineError("B-splines with extend='zero' cannot be refined: finer splines die out sooner outside.")
         finer = BSpline(self.in_features, self.out_features, **{**self.config(), "grid": size}, seed=0)
-        samples = torch.linspace(*self.grid_range, 8 * (size + self.k) + 1, dtype=torch.float64)
+        finer.to(self.coef)
+        samples = torch.linspace(*self.grid_range, 8 * (size + self.k) + 1, dtype=torch.float64, device="cpu")
         old = _in_float64(self, samples)
         new = _in_float64(finer, samples)
         target = old @ self.coef.detach().double().cpu().flatten(0, 1).T
@@ -99,8 +108,8 @@ class BSpline(ClassicalBasis):
             )
         with torch.no_grad():
             finer.coef.copy_(solution.T.reshape(finer.coef.shape))
-        return finer.to(self.coef)
+        return finer
 
 
 def _in_float64(basis: BSpline, x: Tensor) -> Tensor:
-    return cox_de_boor(x, torch.as_tensor(basis.constants()["knots"]), basis.k)
+    return cox_de_boor(x, torch.as_tensor(basis.constants()["knots"], device="cpu"), basis.k)

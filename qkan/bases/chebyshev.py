@@ -75,4 +75,4 @@ class Chebyshev(ClassicalBasis):
 
     def refine(self, size: int) -> Chebyshev:
         """The same polynomials with degree ``size``: the new coefficients are zero."""
-        return self.padded("degree", size, torch.arange(self.num_features))
+        return self.padded("degree", size, torch.arange(self.num_features, device="cpu"))

@@ -14,7 +14,7 @@ from qkan.bases._base import FeatureBasis, normal_nodes, register, slopes_of
 from qkan.circuits.ansatz import ANSATZE, daruan
 from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
 from qkan.kernels import spectral
-from qkan.kernels.reference import amplitude_readout, expectation_z
+from qkan.kernels.reference import accumulation_dtype, amplitude_readout, expectation_z
 
 #: More nodes per edge than this would make coefficient tensors of hundreds of megabytes at ordinary widths.
 MAX_NODES = 4096
@@ -41,7 +41,8 @@ class Daruan(FeatureBasis):
         readout: "z" (default) is ⟨Z⟩, what hardware returns; "amplitude" is |α|-|β| = g(⟨Z⟩), the published code's
             default, evaluated per edge.
         groups: number of circuits shared by all outputs and, in turn, by the inputs (input i uses circuit
-            i mod groups), as in the published grouped QKAN; ``None`` gives every edge its own.
+            i mod groups), as in the published grouped QKAN; ``None`` gives every edge its own. With few groups the
+            edges' means add up over the inputs, so the output has an offset that grows with n.
         extend: for "px", whose data angle is arccos x: "clamp" (default) holds |x| > 1 to ±1, "error" raises
             :class:`DomainError`. The others are "periodic" by nature.
         seed: of a local generator; ``None`` draws fresh entropy.
@@ -151,15 +152,22 @@ class Daruan(FeatureBasis):
         raise OptionError("encoding='edge' has no features shared between edges; call edges(x) instead.")
 
     def node_values(self) -> Tensor:
-        """⟨Z⟩ of every edge's circuit at its K nodes, shape (m, n, K): all that the layer needs to know of it."""
+        """⟨Z⟩ of every edge's circuit at its K nodes, shape (m, n, K): all that the layer needs to know of it.
+
+        Raises:
+            OptionError: for encoding "edge".
+        """
+        return self._per_edge(self._at_nodes()).to(self.theta.dtype)
+
+    def _at_nodes(self) -> Tensor:
+        """⟨Z⟩ of every circuit at the nodes, (m, n, K) or (groups, K), in float32 or better."""
         if self.encoding == "edge":
             raise OptionError("encoding='edge' has no nodes shared between edges; use encoding='shared' or 'fixed'.")
-        values = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles.to(self.theta.dtype))
-        return self._per_edge(values)
+        return expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles)
 
     def coefficients(self) -> Tensor:
         """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
-        return self.node_values() @ self.transform.to(self.theta.dtype)
+        return self._per_edge(self._at_nodes() @ self.transform).to(self.theta.dtype)
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if self.readout == "z" and self.encoding != "edge":
@@ -170,8 +178,8 @@ class Daruan(FeatureBasis):
     def edges(self, x: Tensor) -> Tensor:
         if self.encoding == "edge":
             self.check_input(x)
-            theta = self._per_edge(self.theta)
-            z = expectation_z(self.circuit.gates, theta, self.data_angles(x))
+            angles = self.data_angles(x.to(accumulation_dtype(x.dtype)))
+            z = expectation_z(self.circuit.gates, self._per_edge(self.theta), angles).to(x.dtype)
         else:
             z = super().edges(x)
         return amplitude_readout(z) if self.readout == "amplitude" else z
@@ -222,12 +230,13 @@ class Daruan(FeatureBasis):
     def moments(self, max_edges: int = 256) -> tuple[Tensor, Tensor]:
         """E[φ²] and E[φ'²] (float64 scalars) over a standard normal input and the edges of the present circuits.
 
-        With more than ``max_edges`` edges an evenly spaced sample of them is taken.
+        With more than ``max_edges`` edges an evenly spaced sample of them is taken. E[φ'²] is infinite for "px", whose
+        slope grows like 1/√(1-x²) towards ±1.
         """
         total = self.out_features * self.in_features
         index = torch.linspace(0, total - 1, min(total, max_edges), device="cpu").round().long().unique()
         sample = self._row_of_edges(index // self.in_features, index % self.in_features)
-        points, weights = normal_nodes()
+        points, weights = normal_nodes(400)
         points = points.unsqueeze(-1).repeat(1, len(index))
 
         def edges(x: Tensor) -> Tensor:
@@ -235,7 +244,8 @@ class Daruan(FeatureBasis):
             return amplitude_readout(z) if self.readout == "amplitude" else z
 
         values, slopes = slopes_of(edges, points)
-        return (weights @ values**2).mean(), (weights @ slopes**2).mean()
+        steepness = (weights @ slopes**2).mean()
+        return (weights @ values**2).mean(), steepness.new_tensor(math.inf) if self.ansatz == "px" else steepness
 
     def _row_of_edges(self, o: Tensor, i: Tensor) -> Daruan:
         """The edges (o_j, i_j) as a float64 basis on the CPU with one input per edge and one output."""
@@ -273,20 +283,18 @@ class Daruan(FeatureBasis):
                 "measurement, and their frequency is not zero; use encoding 'shared' or 'edge', "
                 "or ansatz 'pz' or 'rpz'."
             )
-        larger = Daruan(self.in_features, self.out_features, **{**self.config(), "reps": size}, seed=0)
+        larger = Daruan(self.in_features, self.out_features, **{**self.config(), "reps": size}, seed=0).to(self.theta)
         with torch.no_grad():
             self._fill_extension(larger, neutral_frequency)
-        return larger.to(self.theta)
+        return larger
 
     def _fill_extension(self, larger: Daruan, neutral_frequency: float | None) -> None:
-        kept = self.reps * self.circuit.block_size
         larger.theta.zero_()
         if self.ansatz == "real":
             larger.theta.fill_(-math.pi)  # X, RY(-π), Z in sequence act as the identity
-        larger.theta[..., : self.circuit.num_parameters] = self.theta.detach().to(larger.theta)
-        assert larger.theta.shape[-1] >= kept + self.circuit.closing_size
+        larger.theta[..., : self.circuit.num_parameters] = self.theta
         for mine, its in ((self.frequency, larger.frequency), (self.shift, larger.shift)):
             if mine is not None and its is not None:
                 if neutral_frequency is not None:
                     its.fill_(neutral_frequency)
-                its[..., : self.reps] = mine.detach().to(its)
+                its[..., : self.reps] = mine

@@ -66,5 +66,5 @@ class Fourier(ClassicalBasis):
 
     def refine(self, size: int) -> Fourier:
         """The same series with ``size`` harmonics: the new coefficients are zero."""
-        orders = torch.arange(self.degree)
+        orders = torch.arange(self.degree, device="cpu")
         return self.padded("degree", size, torch.cat([orders, orders + size]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -39,9 +40,10 @@ class KANLayer(nn.Module):
         mask: (m, n) of 0 and 1; edges at 0 are pruned: they contribute nothing and receive no gradient.
         seed: of local generators; ``None`` draws fresh entropy. Global random state is never touched.
         init: "variance" gives the output a standard deviation of about 1 for standard-normal input at every width,
-            half of it from the base branch if there is one; "power" is the power law of Rigas et al.,
-            arXiv 2509.03417, for bases with free coefficients; ``None`` takes the basis's own choice. A DARUAN layer
-            without ``scale`` has no free amplitude, so its output keeps the circuits' own size, about √(n/3).
+            half of the variance from the base branch if there is one; "power" is the power law of Rigas et al.,
+            arXiv 2509.03417, for bases with free coefficients (shared between features by the basis's profile);
+            ``None`` is "power" for splines with a base branch, else "variance". A DARUAN layer without ``scale`` has
+            no free amplitude, so its output keeps the circuits' own size, about √(n/3).
         **basis_options: options of the basis; an unknown one is an error that lists those that exist.
 
     Shapes: x (..., n) -> (..., m), any leading dimensions.
@@ -73,7 +75,10 @@ class KANLayer(nn.Module):
         basis_seed, own_seed = spawn(seed, 2)
         self.basis = basis_class(in_features, out_features, seed=basis_seed, **basis_options)
         self.in_features, self.out_features = self.basis.in_features, self.basis.out_features
-        self.base, self.init = base, init or basis_class.default_init
+        self.base = base
+        self.init = init or (basis_class.default_init if base else "variance")
+        if self.init == "power" and not basis_class.free_amplitude:
+            raise OptionError(f"init='power' needs free coefficients, which the basis {basis_class.name!r} has not.")
         edge_shape = (self.out_features, self.in_features)
         self.scale = nn.Parameter(torch.ones(edge_shape)) if scale else None
         self.base_weight: Any = nn.Parameter(torch.zeros(edge_shape)) if base else None
@@ -104,12 +109,12 @@ class KANLayer(nn.Module):
         Raises:
             RefineError: the basis cannot keep its function.
         """
-        finer = self._empty_copy()
+        finer = copy.deepcopy(self)
         finer.basis = self.basis.refine(size)
-        with torch.no_grad():
-            for mine, its in zip(self._own_parameters(), finer._own_parameters(), strict=True):
-                its.copy_(mine)
-        return finer.to(next(self.parameters()))
+        trainable = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
+        for name, parameter in finer.named_parameters():
+            parameter.requires_grad_(trainable[name])
+        return finer
 
     def set_mask(self, mask: Tensor | None) -> None:
         """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all."""
@@ -157,14 +162,10 @@ class KANLayer(nn.Module):
     def _edge_weight(self) -> Tensor | None:
         return self.mask if self.scale is None else self._masked(self.scale)
 
-    def _own_parameters(self) -> list[nn.Parameter]:
-        return [p for p in (self.scale, self.base_weight, self.bias) if p is not None]
-
-    def _empty_copy(self) -> KANLayer:
-        config = self.config()
-        basis_options = {name: config.pop(name) for name in self.basis.config()}
-        config["basis"] = type(self.basis)
-        return KANLayer(**config, **basis_options, mask=self.mask, seed=0)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A state dict brings its mask along, whether this layer has one or not."""
+        self.set_mask(state_dict.get(f"{prefix}mask"))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _calibrate(self, seed: int) -> None:
         """Set the amplitudes of basis and base branch for the chosen scheme."""
@@ -181,7 +182,7 @@ class KANLayer(nn.Module):
 
     def _target_powers(self) -> tuple[float, float]:
         """E[φ²] and E[(base_oi act)²] per edge. The variance scheme shares 1/n equally between the branches."""
-        if self.init == "power" and self.basis.free_amplitude and self.base is not None:
+        if self.init == "power":
             features = self.basis.moments()[0]
             fan = self.in_features * (len(features) + 1)
             return float(features.sum()) * fan**-2.0, _activation_power(self.base) * fan**-0.5

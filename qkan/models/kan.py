@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qkan import training
+from qkan import bases, training
 from qkan._random import spawn
 from qkan.bases import Basis
 from qkan.errors import ModelFileError, OptionError, check_positive
@@ -110,7 +111,7 @@ class KAN(nn.Module):
         Raises:
             RefineError: the basis cannot keep its function.
         """
-        finer = type(self)(**self.config(), seed=0)
+        finer = copy.deepcopy(self)
         finer.layers = nn.ModuleList(  # type: ignore[assignment]
             layer.refine(size) for layer in self.layers
         )
@@ -133,9 +134,18 @@ class KAN(nn.Module):
         return {"width": list(self.width), **_without(layer.config(), "in_features", "out_features")}
 
     def save(self, path: str | Path) -> None:
-        """Save as a folder: weights in safetensors, structure in JSON, written atomically."""
-        masked = [i for i, layer in enumerate(self.layers) if layer.mask is not None]
-        save_folder(path, type(self).__name__, {"model": self.config(), "masked": masked}, self.state_dict())
+        """Save as a folder: weights in safetensors, structure in JSON, written atomically.
+
+        Raises:
+            ModelFileError: ``path`` holds something else, or a basis class is not registered.
+        """
+        for layer in self.layers:
+            if bases.get(layer.basis.name) is not type(layer.basis):
+                raise ModelFileError(
+                    f"the basis class {type(layer.basis).__name__} is not registered under a name of its own; decorate "
+                    "it with qkan.bases.register(name), so that loading finds it."
+                )
+        save_folder(path, type(self).__name__, self.config(), self.state_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> KAN:
@@ -147,7 +157,7 @@ class KAN(nn.Module):
         kind, config, tensors = load_folder(path)
         if kind not in _KINDS or not issubclass(_KINDS[kind], cls):
             raise ModelFileError(f"{path} holds a model of kind {kind!r}, not {cls.__name__!r}.")
-        return rebuild(kind, config["model"], config["masked"], tensors)
+        return rebuild(kind, config, tensors)
 
 
 class QKAN(KAN):
@@ -186,16 +196,13 @@ def load(path: str | Path) -> KAN:
     return KAN.load(path)
 
 
-def rebuild(kind: str, config: dict[str, Any], masked: Sequence[int], tensors: dict[str, Tensor]) -> KAN:
+def rebuild(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> KAN:
     """A network from its saved parts.
 
     Raises:
         ModelFileError: the tensors do not fit the structure.
     """
     model = _KINDS[kind](**config, seed=0)
-    for index in masked:
-        layer = model.layers[index]
-        layer.set_mask(torch.ones(layer.out_features, layer.in_features))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

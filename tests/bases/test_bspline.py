@@ -40,16 +40,7 @@ def dense_edges(basis: BSpline, x: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(np.einsum("...imi->...mi", every))
 
 
-#: With k = 1 the slope stored for the upper end is that of the piece beyond it.
-LINEAR_DEGREE_ONE_BUG = pytest.mark.xfail(
-    strict=True,
-    reason="LIBRARY BUG: k=1 with extend='linear' continues beyond the upper end with the slope of the next interval",
-)
-#: The finer splines die out sooner, by k steps of the finer grid.
-ZERO_REFINE_BUG = pytest.mark.xfail(
-    strict=True, reason="LIBRARY BUG: with extend='zero' refining silently changes the function outside grid_range"
-)
-DEGREES = [pytest.param(1, marks=LINEAR_DEGREE_ONE_BUG), 2, 3, 5]
+DEGREES = [1, 2, 3, 5]
 
 
 class TestCubicLinear(BasisContract):
@@ -80,7 +71,8 @@ class TestPiecewiseLinearClamp(BasisContract):
 class TestQuadraticZero(BasisContract):
     layer_options: ClassVar = {"basis": "bspline", "grid": 4, "k": 2, "extend": "zero"}
     anchors = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
-    refine_size = 8
+    refine_size = None
+    refine_refused = "die out sooner"
 
     def make_basis(self, in_features, out_features, **kw):
         return BSpline(in_features, out_features, grid=4, k=2, extend="zero", **kw)
@@ -88,32 +80,12 @@ class TestQuadraticZero(BasisContract):
     def dense_reference(self, basis, x):
         return dense_edges(basis, x)
 
-    @ZERO_REFINE_BUG
-    def test_refining_keeps_the_function_or_is_refused(self):
-        super().test_refining_keeps_the_function_or_is_refused()
-
-    @ZERO_REFINE_BUG
-    def test_refining_in_float64_keeps_float64_precision(self):
-        super().test_refining_in_float64_keeps_float64_precision()
-
-    def test_refining_keeps_the_function_inside(self):
-        basis = self.double(2, 3)
-        x = self.inputs(200, 2)
-        assert_close(basis.refine(8).edges(x), basis.edges(x), rtol=0, atol=1e-6)
-
 
 # -- values --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grid", [1, 2, 7])
-@pytest.mark.parametrize(
-    ("k", "extend"),
-    [
-        pytest.param(k, extend, marks=LINEAR_DEGREE_ONE_BUG if (k, extend) == (1, "linear") else ())
-        for k in (1, 2, 3, 5)
-        for extend in ("linear", "clamp", "zero")
-    ],
-)
+@pytest.mark.parametrize(("k", "extend"), [(k, extend) for k in (1, 2, 3, 5) for extend in ("linear", "clamp", "zero")])
 def test_every_degree_and_grid_agrees_with_scipy(k, grid, extend):
     basis = BSpline(2, 3, grid=grid, k=k, grid_range=(-0.7, 2.1), extend=extend, seed=0).double()
     x = uniform((300, 2), -4, 5)
@@ -210,11 +182,6 @@ def test_grids_that_are_not_nested_warn_with_the_residual():
     assert float((after - before).norm() / before.norm()) == pytest.approx(stated, rel=0.1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OptionError,
-    reason="LIBRARY BUG: a smaller grid raises OptionError, not the promised RefineError",
-)
 def test_a_smaller_grid_is_refused():
     with pytest.raises(RefineError, match="grid=3"):
         BSpline(1, 1, grid=5, seed=0).refine(3)

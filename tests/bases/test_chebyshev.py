@@ -52,10 +52,6 @@ class TestClamp(BasisContract):
     def dense_reference(self, basis, x):
         return dense_edges(basis, x)
 
-    @pytest.mark.xfail(strict=True, reason="LIBRARY BUG: E[B'²] counts the jump of the slope at ±1 with full weight")
-    def test_slope_moments_agree_with_monte_carlo(self):
-        super().test_slope_moments_agree_with_monte_carlo()
-
 
 class TestLinearDegreeOne(BasisContract):
     layer_options: ClassVar = {"basis": "chebyshev", "degree": 1, "extend": "linear"}

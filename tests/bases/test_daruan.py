@@ -85,11 +85,6 @@ def dense_edges(basis: Daruan, x: torch.Tensor) -> torch.Tensor:
     return z_of(state) if basis.readout == "z" else state[..., 0].abs() - state[..., 1].abs()
 
 
-BFLOAT16_NODE_BUG = pytest.mark.xfail(
-    strict=True, reason="LIBRARY BUG: node angles are rounded to bfloat16, by up to 1/8 radian"
-)
-
-
 class DaruanContract(BasisContract):
     options: ClassVar = {}
     interior = (-math.pi, math.pi)
@@ -132,18 +127,10 @@ class TestFixedTernaryRpz(DaruanContract):
     options: ClassVar = {"ansatz": "rpz", "frequencies": "ternary"}
     refine_size = 4
 
-    @BFLOAT16_NODE_BUG
-    def test_bfloat16(self):
-        super().test_bfloat16()
-
 
 class TestSharedBinaryPz(DaruanContract):
     options: ClassVar = {"encoding": "shared", "frequencies": "binary"}
     refine_size = 4
-
-    @pytest.mark.xfail(strict=True, reason="LIBRARY BUG: refine() copies float64 parameters through float32 parameters")
-    def test_refining_keeps_the_function_or_is_refused(self):
-        super().test_refining_keeps_the_function_or_is_refused()
 
 
 class TestEdgeMix(DaruanContract):
@@ -164,10 +151,6 @@ class TestClampedPx(DaruanContract):
 class TestReal(DaruanContract):
     options: ClassVar = {"ansatz": "real", "frequencies": "binary"}
     refine_refused = "do not commute with the measurement"
-
-    @BFLOAT16_NODE_BUG
-    def test_bfloat16(self):
-        super().test_bfloat16()
 
 
 class TestGrouped(DaruanContract):
@@ -228,7 +211,6 @@ def test_node_values_on_the_torus_are_expectations_at_the_nodes(ansatz):
 
 
 @pytest.mark.parametrize("frequencies", ["unit", "ternary"])
-@BFLOAT16_NODE_BUG
 def test_bfloat16_circuits_are_evaluated_in_float32(frequencies):
     basis = Daruan(4, 4, frequencies=frequencies, seed=1).bfloat16()
     twin = Daruan(4, 4, frequencies=frequencies, seed=1).double()
@@ -236,7 +218,6 @@ def test_bfloat16_circuits_are_evaluated_in_float32(frequencies):
     assert_close(basis.node_values().double(), twin.node_values(), rtol=0, atol=BFLOAT16_UNIT)
 
 
-@pytest.mark.xfail(strict=True, reason="LIBRARY BUG: encoding='edge' rounds data angles to bfloat16")
 def test_bfloat16_data_angles_of_edges_are_evaluated_in_float32():
     basis = Daruan(4, 4, encoding="edge", frequencies="ternary", seed=1).bfloat16()
     twin = Daruan(4, 4, encoding="edge", frequencies="ternary", seed=1).double()

@@ -228,7 +228,7 @@ def test_the_new_repetitions_can_learn(ansatz, encoding):
 
 @pytest.mark.parametrize("ansatz", ["mix", "real"])
 def test_fixed_frequencies_cannot_be_extended_where_data_gates_do_not_commute(ansatz):
-    with pytest.raises(RefineError, match=f"{ansatz} with encoding='fixed'.*use encoding='shared' or 'edge'"):
+    with pytest.raises(RefineError, match=rf"{ansatz} with encoding='fixed' cannot be extended.*'shared' or 'edge'"):
         Daruan(2, 2, ansatz=ansatz, seed=0).refine(4)
 
 

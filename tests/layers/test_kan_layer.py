@@ -179,7 +179,6 @@ def test_refining_keeps_function_mask_and_switches(basis, size, options):
     assert {p.dtype for p in finer.parameters()} == {torch.float64}
 
 
-@pytest.mark.xfail(strict=True, reason="LIBRARY BUG: refine() copies float64 parameters through float32 parameters")
 def test_refining_a_float64_layer_keeps_its_own_parameters_exactly():
     layer = layer_of("fourier")
     finer = layer.refine(6)

@@ -88,7 +88,7 @@ def test_penalty_makes_edges_smaller(dataset):
     for lamb in (0.0, 0.05):
         model = KAN([2, 5, 1], seed=0)
         history = model.fit(dataset, opt="LBFGS", steps=8, lamb=lamb, progress=False)
-        sizes.append(float(sum(e.abs().mean(0).sum() for e in model.edges(dataset["train_input"]))))
+        sizes.append(sum(e.abs().mean(0).sum().item() for e in model.edges(dataset["train_input"])))
         assert (history["reg"][-1] > 0) == (lamb > 0)
     assert sizes[1] < 0.8 * sizes[0]
 

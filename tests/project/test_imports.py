@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Rooms from the ground floor up. A module may import from rooms below its own and from its own, never from above;
 #: rooms on one floor do not import each other.
 FLOORS = [
+    {"_owner"},
     {"errors", "_random"},
     {"kernels"},
     {"circuits"},
@@ -89,6 +91,9 @@ def test_import_qkan_loads_no_optional_package():
     assert run_python(code, check=True).stdout.strip() == "set()"
 
 
+SENTENCE = "ImportError: The import name 'qkan' is also provided by the installed package 'qkan'"
+
+
 def test_clash_with_the_published_package_is_one_sentence(tmp_path):
     """A second distribution that owns the import name ``qkan``, as pip would record it."""
     info = tmp_path / "qkan-0.2.3.dist-info"
@@ -99,5 +104,15 @@ def test_clash_with_the_published_package_is_one_sentence(tmp_path):
     done = run_python(f"import sys; sys.path.append({str(tmp_path)!r}); import qkan", cwd=ROOT)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: The import name 'qkan' is also provided by the installed package 'qkan'")
+    assert last.startswith(SENTENCE)
     assert "separate environment" in last
+
+
+def test_clash_is_noticed_when_the_other_package_came_last(tmp_path):
+    """Its __init__.py has replaced ours; our other modules are still there."""
+    package = tmp_path / "qkan"
+    shutil.copytree(ROOT / "qkan", package, symlinks=False)
+    (package / "__init__.py").write_text("class QKAN: ...\n")
+    done = run_python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import qkan.bases", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(SENTENCE)
