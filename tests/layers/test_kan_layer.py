@@ -349,3 +349,51 @@ def test_config_is_json_and_rebuilds_the_layer(basis, options, switches):
     rebuilt.load_state_dict(layer.state_dict())
     x = uniform((4, 3), -2, 2)
     assert torch.equal(rebuilt(x), layer(x))
+
+
+# -- corners -------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_dict_brings_its_mask_along():
+    pruned = qkan.KANLayer(3, 2, seed=0, mask=torch.tensor([[1.0, 0, 1], [1, 1, 1]]))
+    whole = qkan.KANLayer(3, 2, seed=1)
+    whole.load_state_dict(pruned.state_dict())
+    assert torch.equal(whole.mask, pruned.mask)
+    whole.load_state_dict(qkan.KANLayer(3, 2, seed=2).state_dict())
+    assert whole.mask is None
+
+
+def test_refining_keeps_frozen_parameters_frozen():
+    layer = qkan.KANLayer(3, 2, "bspline", seed=0)
+    layer.scale.requires_grad_(False)
+    layer.basis.coef.requires_grad_(False)
+    finer = layer.refine(10)
+    assert {name for name, p in finer.named_parameters() if not p.requires_grad} == {"scale", "basis.coef"}
+
+
+def test_power_law_needs_free_coefficients():
+    with pytest.raises(OptionError, match="which the basis 'daruan' has not"):
+        qkan.KANLayer(3, 2, init="power")
+
+
+def test_whole_number_input_is_refused():
+    with pytest.raises(OptionError, match=r"torch\.int64 must be floating point"):
+        qkan.KANLayer(3, 2, seed=0)(torch.zeros(5, 3, dtype=torch.long))
+
+
+def test_a_taken_basis_name_is_refused():
+    with pytest.raises(OptionError, match="'fourier' is taken by Fourier"):
+
+        @qkan.bases.register("fourier")
+        class Impostor(qkan.bases.Fourier):
+            pass
+
+
+def test_an_unregistered_basis_class_is_not_saved_as_its_parent(tmp_path):
+    class Mine(qkan.bases.Fourier):
+        pass
+
+    model = qkan.KAN([2, 1], Mine, seed=0)
+    with pytest.raises(qkan.errors.ModelFileError, match="Mine is not registered"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

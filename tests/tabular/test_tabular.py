@@ -1,0 +1,201 @@
+"""The whole classifier: fitting, calibration guard, explanation, disk; and the split and output folder of a run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.analysis.conformal import row_hashes
+from qkan.errors import DataError, LeakageError, ModelFileError
+from qkan.experiments.output import output_folder
+from qkan.experiments.predict import predict_rows
+from qkan.experiments.split import SHARES, split_rows
+from qkan.models import KAN
+from qkan.sklearn import KANClassifier
+from qkan.tabular import TabularModel
+
+
+def table(rows: int = 240, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
+    random = np.random.default_rng(seed)
+    X = pd.DataFrame(
+        {"a": random.normal(size=rows), "b": random.normal(size=rows), "c": random.choice(["u", "v"], rows)}
+    )
+    score = X["a"] + np.where(X["c"] == "u", 1.0, -1.0) + 0.5 * random.normal(size=rows)
+    X.loc[::11, "b"] = np.nan
+    return X, pd.Series(np.where(score > 0, "ill", "well"), name="state")
+
+
+@pytest.fixture(scope="module")
+def model() -> TabularModel:
+    X, y = table()
+    estimator = KANClassifier(epochs=40, patience=8, standardize=False, random_state=0)
+    fitted = TabularModel(estimator, "state").fit(X[:120], y[:120], X[120:160], y[120:160], ["c"])
+    return fitted.calibrate(X[160:], y[160:])
+
+
+def test_it_learns(model):
+    X, y = table(400, seed=1)
+    predicted = model.classes[model.predict_proba(X).argmax(1)]
+    assert (predicted == y).mean() > 0.85
+
+
+def test_coverage_on_new_rows(model):
+    X, y = table(4000, seed=2)
+    labels = np.searchsorted(model.classes, y)
+    for method in ("lac", "mondrian"):
+        sets = model.predict_set(model.predict_proba(X), 0.9, method)
+        assert 0.82 < sets[np.arange(4000), labels].mean() < 0.98  # 80 calibration rows: sd of the coverage 0.033
+
+
+def test_trained_rows_are_refused_for_calibration_also_after_loading(model, tmp_path):
+    X, y = table()
+    for own in (model, _reloaded(model, tmp_path)):
+        with pytest.raises(LeakageError, match="1 of 81 calibration rows were trained on"):
+            own.calibrate(X[119:200], y[119:200])
+
+
+def _reloaded(model: TabularModel, tmp_path) -> TabularModel:
+    model.save(tmp_path / "model")
+    return TabularModel.load(tmp_path / "model")
+
+
+def test_disk_round_trip_is_exact(model, tmp_path):
+    X, _ = table(50, seed=3)
+    loaded = _reloaded(model, tmp_path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    pd.testing.assert_frame_equal(loaded.background, model.background)
+    for method in ("lac", "mondrian"):
+        probabilities = model.predict_proba(X)
+        np.testing.assert_array_equal(
+            loaded.predict_set(probabilities, 0.8, method), model.predict_set(probabilities, 0.8, method)
+        )
+    np.testing.assert_array_equal(loaded.explain(X[:2]).values, model.explain(X[:2]).values)
+
+
+def test_nothing_is_pickled(model, tmp_path):
+    model.save(tmp_path / "model")
+    assert sorted(path.suffix for path in (tmp_path / "model").iterdir()) == [".json", ".safetensors"]
+    json.loads((tmp_path / "model" / "config.json").read_text())
+
+
+def test_other_models_are_refused(tmp_path):
+    KAN([2, 1], seed=0).save(tmp_path / "kan")
+    with pytest.raises(ModelFileError, match="kind 'KAN', not 'tabular-classifier'"):
+        TabularModel.load(tmp_path / "kan")
+
+
+def test_explanations_sum_to_the_probability(model):
+    X, _ = table(5, seed=4)
+    found = model.explain(X)
+    assert found.method == "exact"
+    np.testing.assert_allclose(found.base + found.values.sum(1), model.predict_proba(X), atol=1e-9)
+
+
+def test_edge_curves_are_the_first_layers_edges(model):
+    (name, positions, values), *others = model.edge_curves(["b", "c", "a"])
+    assert (name, [other[0] for other in others]) == ("b", ["a"])
+    assert values.shape == (200, 4)
+    rows = pd.DataFrame({"a": 0.0, "b": positions[:3], "c": "u"}).astype({"c": object})
+    inputs = model.pipeline[0].transform(model.conform(rows))
+    network = model.pipeline[-1].network_
+    column = model.pipeline[0].get_feature_names_out().tolist().index("b")
+    import torch
+
+    edges = network.layers[0].edges(torch.as_tensor(inputs))[..., column].detach().numpy()
+    np.testing.assert_allclose(values[:3], edges, atol=1e-12)
+
+
+def test_prediction_table(model):
+    X, _ = table(6, seed=5)
+    found = predict_rows(model, X, level=0.9, top=2, explain=4)
+    assert found["row"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert set(found["prediction set"]) <= {"{}", "{ill}", "{well}", "{ill, well}"}
+    assert found["top contributions"].ne("").tolist() == [True] * 4 + [False] * 2
+
+
+def test_uncalibrated_models_say_so():
+    X, y = table()
+    fresh = TabularModel(KANClassifier(epochs=1, standardize=False, random_state=0), "state")
+    with pytest.raises(DataError, match="not fitted"):
+        fresh.edge_curves(["a"])
+    fresh.fit(X[:100], y[:100], X[100:], y[100:], ["c"])
+    with pytest.raises(DataError, match="no calibration rows"):
+        fresh.predict_set(np.full((1, 2), 0.5))
+    with pytest.raises(DataError, match="call fit and calibrate first"):
+        fresh.save("nowhere")
+
+
+# -- the split ---
+
+
+def test_split_is_a_stratified_partition():
+    X, y = table(500)
+    split = split_rows(X, y, seed=3)
+    rows = np.concatenate(list(split.parts().values()))
+    assert sorted(rows) == list(range(500))
+    for name, part in split.parts().items():
+        assert len(part) == pytest.approx(500 * SHARES[name], abs=2)
+        assert (y.iloc[part] == "ill").mean() == pytest.approx((y == "ill").mean(), abs=0.03)
+
+
+def test_equal_rows_never_straddle_the_training_part():
+    X, y = table(300)
+    X, y = pd.concat([X, X[:60]], ignore_index=True), pd.concat([y, y[:60]], ignore_index=True)
+    split = split_rows(X, y, seed=0)
+    assert split.moved > 0
+    hashes = np.asarray(row_hashes(X))
+    for name in ("validation", "calibration", "test"):
+        assert not set(hashes[split.parts()[name]]) & set(hashes[split.train])
+    assert sum(map(len, split.parts().values())) == 360
+
+
+def test_split_needs_every_class_in_every_part():
+    X, y = table(20)
+    y[:] = "well"
+    y[0] = "ill"
+    with pytest.raises(DataError, match="too few rows"):
+        split_rows(X, y, seed=0)
+
+
+# -- the output folder ---
+
+
+def test_output_appears_whole(tmp_path):
+    with output_folder(tmp_path / "a" / "b") as folder:
+        (folder / "metrics.json").write_text("{}")
+        assert not (tmp_path / "a").exists()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["metrics.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_output_of_a_failed_run_leaves_the_old_one(tmp_path, error):
+    with output_folder(tmp_path / "run") as folder:
+        (folder / "metrics.json").write_text("old")
+
+    def fail():
+        with output_folder(tmp_path / "run") as folder:
+            (folder / "metrics.json").write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert (tmp_path / "run" / "metrics.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_earlier_run_is_replaced(tmp_path):
+    for content in ("old", "new"):
+        with output_folder(tmp_path / "run") as folder:
+            (folder / "metrics.json").write_text(content)
+            (folder / content).touch()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.json", "new"]
+
+
+def test_files_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file"), output_folder(tmp_path / "file"):
+        pass
