@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -168,11 +169,10 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _score_table(results: Any) -> RichTable:
-    from qkan.analysis.metrics import METRICS
-
-    table = RichTable("metric (test rows)", *results.metrics, title="Scores with 95 % intervals", title_justify="left")
-    for key, (label, _) in METRICS.items():
-        table.add_row(label, *(str(values[key]) for values in results.metrics.values()))
+    table = RichTable("", *results.metrics, title="Test scores with 95 % intervals", title_justify="left")
+    table.box, table.pad_edge = SIMPLE_HEAD, False  # fits into 80 columns
+    for key in next(iter(results.metrics.values())):
+        table.add_row(key.replace("_", " "), *(str(values[key]) for values in results.metrics.values()))
     return table
 
 

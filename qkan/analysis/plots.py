@@ -108,12 +108,7 @@ def edge_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray]], columns: i
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.1 * rows), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
-    for panel, (title, positions, values) in zip(panels, curves, strict=False):
-        panel.plot(positions, values, lw=1.4)
-        panel.set_title(title, fontsize=9)
-        panel.tick_params(labelsize=7)
-    for panel in panels[len(curves) :]:
-        panel.axis("off")
+    _draw_curves(panels, curves)
     return figure
 
 
@@ -133,12 +128,19 @@ def overview(
     history(record, panels[0])
     coverage(reports, panels[1])
     importance(explanation, 10, panels[2])
-    bottom.suptitle("Edge functions of the leading features (first layer)", fontsize=10)
-    for panel, (name, positions, values) in zip(bottom.subplots(1, 4, sharey=True), curves, strict=False):
-        panel.plot(positions, values, lw=1.4)
-        panel.set_title(name, fontsize=9)
-        panel.tick_params(labelsize=7)
+    if curves:
+        bottom.suptitle("Edge functions of the leading numeric features (first layer)", fontsize=10)
+    _draw_curves(bottom.subplots(1, 4, sharey=True), curves)
     return figure
+
+
+def _draw_curves(panels: np.ndarray, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    for panel, (title, positions, values) in zip(panels, curves, strict=False):
+        panel.plot(positions, values, lw=1.4)
+        panel.set_title(title, fontsize=9)
+        panel.tick_params(labelsize=7)
+    for panel in panels[len(curves) :]:
+        panel.axis("off")
 
 
 def _axes(width: float, height: float) -> Any:

@@ -213,8 +213,9 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
         "reliability": plots.reliability(results.labels, results.probabilities),
         "importance": plots.importance(results.explanation),
         "beeswarm": plots.beeswarm(results.explanation, label, str(results.model.classes[label])),
-        "edges": plots.edge_curves(curves) if curves else plots.importance(results.explanation),
     }
+    if curves:
+        figures["edges"] = plots.edge_curves(curves)
     context = {
         "title": title,
         "table": table,
@@ -223,7 +224,6 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
         "record": record,
         "metric_names": METRICS,
         "method_names": plots.NAMES,
-        "has_curves": bool(curves),
         "count": count(results.model.pipeline[-1].network_),
         "network": str(results.model.pipeline[-1].network_),
     }

@@ -61,7 +61,7 @@ def folder(tmp_path_factory) -> Path:
     done = qkan_process("train", "--out", out, "--seed", 1)
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 90
-    assert "Scores with 95 % intervals" in done.stdout
+    assert "Test scores with 95 % intervals" in done.stdout
     return out
 
 
