@@ -13,7 +13,7 @@ from qkan._random import generator
 from qkan.bases._base import FeatureBasis, normal_nodes, register, slopes_of
 from qkan.circuits.ansatz import ANSATZE, daruan
 from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
-from qkan.kernels import spectral
+from qkan.kernels import dispatch, spectral
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, expectation_z
 
 #: More nodes per edge than this would make coefficient tensors of hundreds of megabytes at ordinary widths.
@@ -146,7 +146,7 @@ class Daruan(FeatureBasis):
             OptionError: for encoding "edge", whose data angles differ from edge to edge.
         """
         if self.encoding == "fixed":
-            return spectral.harmonics(self._encode(x), self.degree)
+            return dispatch.harmonics(self._encode(x), self.degree)
         if self.encoding == "shared":
             return spectral.torus_harmonics(self.data_angles(x))
         raise OptionError("encoding='edge' has no features shared between edges; call edges(x) instead.")
@@ -157,17 +157,19 @@ class Daruan(FeatureBasis):
         Raises:
             OptionError: for encoding "edge".
         """
-        return self._per_edge(self._at_nodes()).to(self.theta.dtype)
+        self._need_nodes()
+        values = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles)
+        return self._per_edge(values.to(self.theta.dtype))
 
-    def _at_nodes(self) -> Tensor:
-        """⟨Z⟩ of every circuit at the nodes, (m, n, K) or (groups, K), in float32 or better."""
+    def _need_nodes(self) -> None:
         if self.encoding == "edge":
             raise OptionError("encoding='edge' has no nodes shared between edges; use encoding='shared' or 'fixed'.")
-        return expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles)
 
     def coefficients(self) -> Tensor:
         """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
-        return self._per_edge(self._at_nodes() @ self.transform).to(self.theta.dtype)
+        self._need_nodes()
+        found = dispatch.coefficients(self.circuit.gates, self.theta, self.node_angles, self.transform)
+        return self._per_edge(found.to(self.theta.dtype))
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if self.readout == "z" and self.encoding != "edge":
@@ -189,7 +191,8 @@ class Daruan(FeatureBasis):
         n, m, size = self.in_features, self.out_features, self.num_features
         if self.encoding == "edge":
             return 0
-        return 2 * m * n * size * size + 2 * rows * n * size * m
+        circuits = m * n if self.groups is None else self.groups
+        return 2 * circuits * size * size + 2 * rows * n * size * m
 
     # -- data angles -------------------------------------------------------------------------------------
 

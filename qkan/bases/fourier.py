@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qkan.bases._base import ClassicalBasis, register
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.kernels.spectral import harmonics
+from qkan.kernels.dispatch import harmonics
 
 
 @register("fourier")

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from qkan import bases
+from qkan.kernels import dispatch
 
 #: Simulation package -> the extra that brings it, or "" for a core dependency.
 BACKENDS = {
@@ -25,7 +26,7 @@ def describe() -> dict[str, list[tuple[str, str]]]:
         "versions": [("python", platform.python_version()), *((name, _version(name)) for name in CORE)],
         "devices": _devices(),
         "bases": [(name, ", ".join(bases.options(name))) for name in bases.names()],
-        "kernels": [("reference", "plain PyTorch, every device and dtype")],
+        "kernels": [("reference", "plain PyTorch, every device and dtype"), ("compiled", _compiled())],
         "backends": [("torch", "exact, built in"), *((name, _backend(name)) for name in BACKENDS)],
     }
 
@@ -35,6 +36,11 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _compiled() -> str:
+    reason = dispatch.reason_for_reference(torch.float32, torch.device("cpu"))
+    return "Numba, CPU, float32 and half precision" if reason is None else f"not used: {reason}"
 
 
 def _backend(name: str) -> str:

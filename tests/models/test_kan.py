@@ -20,6 +20,7 @@ MODELS = {
     "chebyshev": lambda: KAN([3, 4, 2], "chebyshev", bias=False, seed=1),
     "rbf": lambda: KAN([3, 4, 2], "rbf", grid=6, scale=False, seed=1),
     "qkan": lambda: QKAN([3, 4, 2], reps=2, seed=1),
+    "qkan-grouped": lambda: QKAN([3, 4, 2], reps=2, groups=2, seed=1),
     "qkan-shared": lambda: QKAN([3, 4, 2], reps=2, encoding="shared", seed=1),
     "qkan-edge": lambda: QKAN([3, 4, 2], reps=2, encoding="edge", ansatz="mix", readout="amplitude", seed=1),
 }

@@ -1,0 +1,68 @@
+"""Which implementation runs: the compiled one where it applies, else the reference.
+
+Set the environment variable ``QKAN_KERNELS=reference`` to use plain PyTorch everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import torch
+from torch import Tensor
+
+from qkan.errors import OptionError
+from qkan.kernels import ops, spectral
+from qkan.kernels.reference import Gate, accumulation_dtype
+
+VARIABLE = "QKAN_KERNELS"
+_FAILURE: list[str] = []
+
+
+def reason_for_reference(dtype: torch.dtype, device: torch.device) -> str | None:
+    """Why plain PyTorch runs for this dtype and device, or ``None`` if the compiled kernel does.
+
+    Raises:
+        OptionError: the environment variable holds an unknown value.
+    """
+    chosen = os.environ.get(VARIABLE, "auto")
+    if chosen not in ("auto", "reference"):
+        raise OptionError(f"{VARIABLE}={chosen!r} is not known; choose 'auto' or 'reference'.")
+    if chosen == "reference":
+        return f"{VARIABLE}=reference"
+    if device.type != "cpu":
+        return f"there is no compiled kernel for {device.type}"
+    if accumulation_dtype(dtype) != torch.float32:
+        return f"{dtype} is computed exactly, by the reference"
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return "a torch.func transform is active"
+    return _numba_failure()
+
+
+@torch.compiler.assume_constant_result
+def _numba_failure() -> str | None:
+    """Load the compiled kernels once; if they cannot be loaded, warn once and say why."""
+    if not _FAILURE:
+        try:
+            from qkan.kernels import numba_cpu  # noqa: F401
+        except (ImportError, RuntimeError) as error:  # RuntimeError: no folder for the machine code can be written
+            _FAILURE.append(f"the compiled kernels cannot be loaded ({error})")
+            warnings.warn(f"{_FAILURE[0]}; plain PyTorch is used instead.", RuntimeWarning, stacklevel=2)
+        else:
+            _FAILURE.append("")
+    return _FAILURE[0] or None
+
+
+def harmonics(u: Tensor, degree: int) -> Tensor:
+    """See :func:`qkan.kernels.spectral.harmonics`."""
+    if reason_for_reference(u.dtype, u.device) is not None:
+        return spectral.harmonics(u, degree)
+    return ops.harmonics(u.to(torch.float32), degree).to(u.dtype)
+
+
+def coefficients(gates: tuple[Gate, ...], theta: Tensor, node_angles: Tensor, transform: Tensor) -> Tensor:
+    """Fourier coefficients of ⟨Z⟩ from its node values: theta (..., P) -> (..., K), in float32 or better."""
+    text = ops.encode(gates)
+    if reason_for_reference(theta.dtype, theta.device) is not None:
+        return ops.coefficients_reference(theta, node_angles, transform, text)
+    return ops.coefficients(theta.to(torch.float32), node_angles.to(torch.float32), transform.to(torch.float32), text)

@@ -1,0 +1,193 @@
+"""The compiled kernels as PyTorch operators: autograd, shape inference and ``torch.compile`` know them.
+
+Gradients of gradients (as physics-informed training takes) go through the reference, which is differentiable to any
+order.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from qkan.kernels import reference, spectral
+
+_AXES = {"x": 0, "y": 1, "z": 2}
+
+
+def encode(gates: tuple[reference.Gate, ...]) -> str:
+    """A circuit as text, the form in which it travels through an operator: "z theta 0;y const 3.14…"."""
+    return ";".join(f"{axis} {source} {value!r}" for axis, source, value in gates)
+
+
+def decode(text: str) -> tuple[reference.Gate, ...]:
+    """The circuit that :func:`encode` wrote."""
+    parts = (gate.split(" ") for gate in text.split(";"))
+    return tuple((axis, source, float(value) if source == "const" else int(value)) for axis, source, value in parts)
+
+
+@lru_cache(maxsize=256)
+def _tables(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """(gates (G, 3): axis, source, index) and the constants that "const" gates index, for the kernels."""
+    rows, constants = [], [0.0]
+    for axis, source, value in decode(text):
+        if source == "const":
+            constants.append(float(value))
+            rows.append((_AXES[axis], 2, len(constants) - 1))
+        else:
+            rows.append((_AXES[axis], ("theta", "data").index(source), int(value)))
+    return np.array(rows, dtype=np.int64), np.array(constants)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _grad_by_reference(function: Any, x: Tensor, grad: Tensor) -> Tensor:
+    """A gradient that can itself be differentiated."""
+    return torch.autograd.grad(function(x), x, grad, create_graph=True)[0]
+
+
+# -- harmonics -----------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("qkan::harmonics", mutates_args=(), device_types="cpu")
+def harmonics(angles: Tensor, degree: int) -> Tensor:
+    """1, cos u … cos Du, sin u … sin Du; float32, (...) -> (..., 2D+1)."""
+    from qkan.kernels import numba_cpu
+
+    out = angles.new_empty(*angles.shape, 2 * degree + 1)
+    flat = _array(angles).reshape(-1)
+    work = 4 * flat.size * degree
+    numba_cpu.run(
+        numba_cpu.HARMONICS, work, torch.get_num_threads(), flat, out.numpy().reshape(-1, 2 * degree + 1), degree
+    )
+    return out
+
+
+@harmonics.register_fake
+def _(angles: Tensor, degree: int) -> Tensor:
+    return angles.new_empty(*angles.shape, 2 * degree + 1)
+
+
+@torch.library.custom_op("qkan::harmonics_backward", mutates_args=(), device_types="cpu")
+def harmonics_backward(grad: Tensor, features: Tensor, degree: int) -> Tensor:
+    """Gradient with respect to the angles, from the features computed in the forward pass."""
+    from qkan.kernels import numba_cpu
+
+    size = 2 * degree + 1
+    out = features.new_empty(features.shape[:-1])
+    flat = _array(grad).reshape(-1, size), _array(features).reshape(-1, size), out.numpy().reshape(-1)
+    numba_cpu.run(numba_cpu.HARMONICS_BACKWARD, 2 * out.numel() * degree, torch.get_num_threads(), *flat, degree)
+    return out
+
+
+@harmonics_backward.register_fake
+def _(grad: Tensor, features: Tensor, degree: int) -> Tensor:
+    return features.new_empty(features.shape[:-1])
+
+
+def _save_harmonics(ctx: Any, inputs: Any, output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output)
+    ctx.degree = inputs[1]
+
+
+def _differentiate_harmonics(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    angles, features = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        return _grad_by_reference(lambda u: spectral.harmonics(u, ctx.degree), angles, grad), None
+    return harmonics_backward(grad, features, ctx.degree), None
+
+
+harmonics.register_autograd(_differentiate_harmonics, setup_context=_save_harmonics)
+
+
+# -- circuit coefficients ------------------------------------------------------------------------------------------
+
+
+def coefficients_reference(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+    """What :func:`coefficients` computes, in plain PyTorch."""
+    return reference.expectation_z(decode(gates), theta.unsqueeze(-2), node_angles) @ transform
+
+
+@torch.library.custom_op("qkan::coefficients", mutates_args=(), device_types="cpu")
+def coefficients(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+    """Fourier coefficients of ⟨Z⟩: theta (..., P), node_angles (K, L), transform (K, K) -> (..., K); float32."""
+    from qkan.kernels import numba_cpu
+
+    out = theta.new_empty(*theta.shape[:-1], transform.shape[0])
+    _run_circuits(numba_cpu.COEFFICIENTS, (), theta, node_angles, transform, gates, out)
+    return out
+
+
+@coefficients.register_fake
+def _(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+    return theta.new_empty(*theta.shape[:-1], transform.shape[0])
+
+
+@torch.library.custom_op("qkan::coefficients_backward", mutates_args=(), device_types="cpu")
+def coefficients_backward(grad: Tensor, theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+    """Gradient with respect to theta, by the reversible adjoint."""
+    from qkan.kernels import numba_cpu
+
+    out = theta.new_empty(theta.shape)
+    flat = _array(grad).reshape(-1, transform.shape[0])
+    _run_circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), theta, node_angles, transform, gates, out)
+    return out
+
+
+@coefficients_backward.register_fake
+def _(grad: Tensor, theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+    return theta.new_empty(theta.shape)
+
+
+@register_flop_formula(torch.ops.qkan.coefficients)
+def _coefficient_flops(theta: Any, node_angles: Any, transform: Any, *_: Any, **__: Any) -> int:
+    """The matrix product in it, as if it were a ``matmul``: two per multiply-add, for each circuit."""
+    return 2 * math.prod(theta[:-1]) * transform[0] * transform[1]
+
+
+def _run_circuits(
+    forms: Any,
+    grad: tuple[np.ndarray, ...],
+    theta: Tensor,
+    node_angles: Tensor,
+    transform: Tensor,
+    gates: str,
+    out: Tensor,
+) -> None:
+    from qkan.kernels import numba_cpu
+
+    program, constants = _tables(gates)
+    angles = _array(node_angles).T.astype(np.float64)
+    nodes = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
+    flat = _array(theta).reshape(-1, theta.shape[-1])
+    work = len(flat) * len(program) * transform.shape[0]
+    result = out.numpy().reshape(-1, out.shape[-1])
+    arguments = (*grad, flat, program, constants, *nodes, _array(transform), result)
+    numba_cpu.run(forms, work, torch.get_num_threads(), *arguments)
+
+
+def _save_coefficients(ctx: Any, inputs: Any, output: Tensor) -> None:
+    theta, node_angles, transform, gates = inputs
+    ctx.save_for_backward(theta, node_angles, transform)
+    ctx.gates = gates
+
+
+def _differentiate_coefficients(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    theta, node_angles, transform = ctx.saved_tensors
+    if torch.is_grad_enabled():
+
+        def again(angles: Tensor) -> Tensor:
+            return coefficients_reference(angles, node_angles, transform, ctx.gates)
+
+        return _grad_by_reference(again, theta, grad), None, None, None
+    return coefficients_backward(grad, theta, node_angles, transform, ctx.gates), None, None, None
+
+
+coefficients.register_autograd(_differentiate_coefficients, setup_context=_save_coefficients)
