@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from qkan.errors import check_positive
+
 
 def generator(seed: int | None) -> torch.Generator:
     """A local generator: reproducible for a number, fresh entropy for ``None``. Global random state is untouched."""
@@ -11,7 +13,7 @@ def generator(seed: int | None) -> torch.Generator:
     if seed is None:
         local.seed()
     else:
-        local.manual_seed(int(seed))
+        local.manual_seed(check_positive("seed", seed, 0))
     return local
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -52,6 +53,18 @@ def _clean(command: Callable[..., None]) -> Callable[..., None]:
             place = f" ({error.filename})" if error.filename else ""
             err.print(f"[red]error:[/red] {escape(str(error.strerror or error) + place)}.", soft_wrap=True)
             raise typer.Exit(2) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get("QKAN_DEBUG"):
+                raise
+            name = f"{type(error).__name__}: {error}".splitlines()[0]
+            err.print(
+                f"[red]error:[/red] something unforeseen happened ({escape(name)}); nothing was written. "
+                "Set QKAN_DEBUG=1 for the details, and please report them.",
+                soft_wrap=True,
+            )
+            raise typer.Exit(70) from None
 
     return wrapped
 
@@ -109,6 +122,8 @@ def predict(
 
     torch.set_num_threads(1)
     loaded = TabularModel.load(model)
+    if save is not None and (save.is_dir() or not save.parent.is_dir()):
+        raise OptionError(f"--out {save} is not a file in an existing folder.")
     with err.status("predicting"):
         table = predict_rows(loaded, read_rows(rows), level, method, top, explain, reorder)
     out.print(_rich(table, f"{loaded.target}: prediction sets at {100 * level:g} %"))
@@ -187,7 +202,12 @@ def _show_warning(message: Any, *_: Any, **__: Any) -> None:
     err.print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
 
 
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point of the ``qkan`` command."""
     warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _interrupt)
     app()

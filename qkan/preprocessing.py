@@ -14,8 +14,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from qkan.errors import DataError
 
-#: Level that stands for a missing categorical value; always present, so that predicting on one never fails.
-MISSING = "(missing)"
+#: Level that stands for a missing categorical value; always present, so that predicting on one never fails. The zero
+#: byte keeps it apart from anything a text file can hold.
+MISSING = "\0missing"
 
 
 def make_preprocessor(numeric: Sequence[str], levels: dict[str, list[str]]) -> ColumnTransformer:
@@ -43,7 +44,7 @@ def make_preprocessor(numeric: Sequence[str], levels: dict[str, list[str]]) -> C
         ("categorical", encode, list(levels)),
     ]
     used = [part for part in parts if part[2]]
-    return ColumnTransformer(used, verbose_feature_names_out=False)
+    return ColumnTransformer(used)
 
 
 def known_levels(frame: pd.DataFrame, categorical: Sequence[str]) -> dict[str, list[str]]:
@@ -51,8 +52,12 @@ def known_levels(frame: pd.DataFrame, categorical: Sequence[str]) -> dict[str, l
     return {name: sorted(frame[name].dropna().astype(str).unique()) for name in categorical}
 
 
-def conform(frame: pd.DataFrame, numeric: Sequence[str], levels: dict[str, list[str]]) -> pd.DataFrame:
+def conform(
+    frame: pd.DataFrame, numeric: Sequence[str], levels: dict[str, list[str]], unseen: str = "error"
+) -> pd.DataFrame:
     """The columns a preprocessor expects, in its dtypes: float64, and object with ``np.nan`` for missing.
+
+    ``unseen="missing"`` treats a categorical level that was not seen in training as missing instead of raising.
 
     Raises:
         DataError: a numeric column holds text, or a categorical one a level that was not seen in training.
@@ -72,7 +77,9 @@ def conform(frame: pd.DataFrame, numeric: Sequence[str], levels: dict[str, list[
     for name, known in levels.items():
         texts = frame[name].map(_level).astype(object).where(frame[name].notna(), np.nan)
         unknown = frame[name].notna() & ~texts.isin(known)
-        if unknown.any():
+        if unknown.any() and unseen == "missing":
+            texts = texts.where(~unknown, np.nan)
+        elif unknown.any():
             row = int(np.flatnonzero(unknown)[0])
             raise DataError(
                 f"column {name!r} holds {texts.iloc[row]!r} in row {row + 1}, which was not seen in training; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +14,9 @@ from matplotlib.figure import Figure
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a box in the picture says it as well
+        figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -58,6 +58,7 @@ def save_folder(path: str | Path, kind: str, config: Mapping[str, Any], tensors:
     digest = hashlib.sha256(content).hexdigest()
     weights = f"weights-{digest[:12]}.safetensors"
     header = {"format": FORMAT, "version": VERSION, "kind": kind, "weights": weights, "sha256": digest}
+    header["config_sha256"] = _digest(config)
     write_atomic(folder / weights, content)
     write_atomic(folder / "config.json", json.dumps({**header, "config": dict(config)}, indent=1).encode())
     for stale in folder.glob("weights-*.safetensors"):
@@ -86,6 +87,10 @@ def load_folder(path: str | Path, kind: str | None = None) -> tuple[str, dict[st
     return header["kind"], header["config"], load(content)
 
 
+def _digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
@@ -98,7 +103,9 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise ModelFileError(f"{file} does not describe a qkan model.")
     if header.get("version") != VERSION:
         raise ModelFileError(f"{file} has format version {header.get('version')!r}; this release reads {VERSION}.")
-    missing = [key for key in ("kind", "weights", "sha256", "config") if key not in header]
+    missing = [key for key in ("kind", "weights", "sha256", "config_sha256", "config") if key not in header]
     if missing:
         raise ModelFileError(f"{file} is damaged: it lacks {', '.join(missing)}.")
+    if _digest(header["config"]) != header["config_sha256"]:
+        raise ModelFileError(f"{file} is damaged: its content is not what was saved.")
     return header

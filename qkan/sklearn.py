@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from qkan import training
-from qkan.errors import OptionError, check_choice
+from qkan.errors import OptionError, check_choice, check_positive
 from qkan.models import KAN, QKAN
 
 
@@ -57,7 +58,8 @@ class _KANEstimator(BaseEstimator):
 
     def _build(self, n_in: int, n_out: int, seed: int) -> KAN:
         check_choice("model", self.model, ("qkan", "kan"))
-        width = [n_in, *self.hidden, n_out]
+        hidden = (self.hidden,) if isinstance(self.hidden, int) else self.hidden
+        width = [n_in, *hidden, n_out]
         options = dict(self.basis_options or {})
         if self.model == "qkan":
             if self.basis not in (None, "daruan"):
@@ -71,13 +73,17 @@ class _KANEstimator(BaseEstimator):
     def _train(
         self, X: np.ndarray, y: torch.Tensor, n_out: int, loss: Any, validation: tuple[np.ndarray, torch.Tensor] | None
     ) -> Any:
+        check_positive("batch_size", self.batch_size)
+        check_positive("epochs", self.epochs)
+        if not 0 < self.validation_fraction < 1:
+            raise OptionError(f"validation_fraction={self.validation_fraction!r} must lie strictly between 0 and 1.")
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         if validation is None and self.early_stopping:
             X, y, validation = self._hold_out(X, y, seed)
-        self.mean_ = X.mean(0) if self.standardize else np.zeros(X.shape[1])
-        spread = X.std(0) if self.standardize else np.ones(X.shape[1])
-        self.scale_ = np.where(spread > 0, spread, 1.0)
+        scaler = StandardScaler().fit(X)
+        self.mean_ = scaler.mean_ if self.standardize else np.zeros(X.shape[1])
+        self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
         self.network_ = self._build(X.shape[1], n_out, seed).to(self.device)
         steps = max(1, -(-len(X) // self.batch_size))
         self.history_ = training.fit(

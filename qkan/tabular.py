@@ -51,9 +51,9 @@ class TabularModel:
         numeric = [name for name in X.columns if name not in levels]
         self.columns, self.numeric, self.levels = list(X.columns), numeric, levels
         preprocessor = preprocessing.make_preprocessor(numeric, levels)
-        train = self.conform(X)
-        self.trained = row_hashes(train)
-        validation = preprocessor.fit(train).transform(self.conform(X_val))
+        train, watched = self.conform(X), self.conform(X_val, unseen="missing")
+        self.trained = row_hashes(train) + row_hashes(watched)
+        validation = preprocessor.fit(train).transform(watched)
         self.pipeline = Pipeline([("preprocess", preprocessor), ("classifier", self.estimator)])
         self.pipeline.fit(train, np.asarray(y), classifier__X_val=validation, classifier__y_val=np.asarray(y_val))
         self.background = train.sample(min(50, len(train)), random_state=seed).reset_index(drop=True)
@@ -63,9 +63,9 @@ class TabularModel:
         """Set up prediction sets from labelled rows.
 
         Raises:
-            LeakageError: some of the rows were trained on.
+            LeakageError: some of the rows were trained on, or decided when training stopped.
         """
-        rows = self.conform(X)
+        rows = self.conform(X, unseen="missing")
         refuse_trained_rows(self.trained, rows)
         labels = np.searchsorted(self.classes, np.asarray(y))
         self.conformal = ConformalSets(self.pipeline.predict_proba(rows), labels)
@@ -78,12 +78,13 @@ class TabularModel:
         """Class labels in the order of the probabilities."""
         return self.pipeline[-1].classes_
 
-    def conform(self, frame: pd.DataFrame, reorder: bool = False) -> pd.DataFrame:
+    def conform(self, frame: pd.DataFrame, reorder: bool = False, unseen: str = "error") -> pd.DataFrame:
         """The model's columns of a table, checked and in order; further columns are left out.
 
         Args:
             frame: rows with at least the model's columns.
             reorder: accept the columns in any order.
+            unseen: "missing" treats a categorical level unknown from training as missing; "error" raises.
 
         Raises:
             DataError: a column is missing or out of order, or a value cannot be used.
@@ -98,7 +99,7 @@ class TabularModel:
                 f"the columns are in another order than in training (column {at + 1} is {present[at]!r}, expected "
                 f"{self.columns[at]!r}); reorder them, or pass --reorder to match them by name."
             )
-        return preprocessing.conform(frame, self.numeric, self.levels)[self.columns]
+        return preprocessing.conform(frame, self.numeric, self.levels, unseen)[self.columns]
 
     def predict_proba(self, frame: pd.DataFrame, reorder: bool = False) -> np.ndarray:
         """Class probabilities (rows, classes)."""
@@ -134,9 +135,11 @@ class TabularModel:
             seen = self.background[name].dropna()
             positions = np.linspace(seen.min(), seen.max(), points)
             inputs = torch.zeros(points, layer.in_features, dtype=torch.float64)
-            inputs[:, outputs.index(name)] = torch.as_tensor((positions - scaler.mean_[place]) / scaler.scale_[place])
+            inputs[:, outputs.index(f"numeric__{name}")] = torch.as_tensor(
+                (positions - scaler.mean_[place]) / scaler.scale_[place]
+            )
             with torch.no_grad():
-                values = layer.edges(inputs.to(next(layer.parameters())))[..., outputs.index(name)]
+                values = layer.edges(inputs.to(next(layer.parameters())))[..., outputs.index(f"numeric__{name}")]
             curves.append((name, positions, values.cpu().numpy()))
         return curves
 
@@ -171,8 +174,10 @@ class TabularModel:
         _, config, tensors = load_folder(path, KIND)
         try:
             return cls._restore(config, tensors)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ModelFileError(f"{path} is damaged: its configuration lacks {error}.") from None
+        except ModelFileError:
+            raise
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise ModelFileError(f"{path} is damaged: its configuration does not fit together ({error}).") from None
 
     @classmethod
     def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> TabularModel:

@@ -115,7 +115,9 @@ def fit(
     data = _read(dataset, validation, model)
     if patience is not None and data.validation is None:
         raise OptionError("patience needs validation data: pass validation=(x, y) or a dataset with val_input.")
-    loss_fn = loss_fn or nn.functional.mse_loss
+    loss_fn = loss_fn or mean_squared_error
+    if not lamb >= 0:
+        raise OptionError(f"lamb={lamb!r} must be zero or a positive number.")
     regularization: Any = getattr(model, "regularization", None)
     penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)
@@ -128,6 +130,27 @@ def fit(
             if run.finished:
                 break
     return run.finish()
+
+
+def mean_squared_error(prediction: Tensor, label: Tensor) -> Tensor:
+    """Mean squared error of equal shapes; torch would broadcast (N, 1) against (N,) to (N, N)."""
+    if prediction.shape != label.shape:
+        raise ShapeError(
+            f"labels of shape {tuple(label.shape)} must have the shape of the predictions, {tuple(prediction.shape)}."
+        )
+    return nn.functional.mse_loss(prediction, label)
+
+
+def some_inputs(dataset: Any, count: int = 500) -> Tensor | None:
+    """Up to ``count`` training inputs of a dataset, evenly spaced; ``None`` for a loader."""
+    if isinstance(dataset, Mapping):
+        x = dataset["train_input"]
+    elif isinstance(dataset, (tuple, list)):
+        x = dataset[0]
+    else:
+        return None
+    rows = torch.as_tensor(x).detach()
+    return rows[:: max(1, len(rows) // count)][:count].clone()
 
 
 class _Run:
@@ -234,6 +257,9 @@ def _read(dataset: Any, validation: Pair | None, model: nn.Module) -> _Data:
         if "train_input" not in dataset or "train_label" not in dataset:
             raise ShapeError(f"a dataset needs train_input and train_label; it has {', '.join(map(str, dataset))}.")
         train = (dataset["train_input"], dataset["train_label"])
+        for part in ("test", "val"):
+            if (f"{part}_input" in dataset) != (f"{part}_label" in dataset):
+                raise ShapeError(f"a dataset needs {part}_input and {part}_label together.")
         if "test_input" in dataset:
             test = (dataset["test_input"], dataset["test_label"])
         if validation is None and "val_input" in dataset:

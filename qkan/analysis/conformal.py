@@ -80,20 +80,23 @@ class ConformalSets:
         probabilities = np.asarray(probabilities, dtype=np.float64)
         if method == "mondrian":
             return 1 - probabilities <= self.thresholds(level)
-        if _rank(len(self.labels), level) > len(self.labels):
-            return np.ones_like(probabilities, dtype=bool)
-        return self._mapie_sets(probabilities, level)
+        rows = len(self.labels)
+        if rows * (1 - level) > 1 and rows * level > 1:  # the range MAPIE accepts
+            return self._mapie_sets(probabilities, level)
+        return 1 - probabilities <= self._threshold(self._scores(), level)
 
     def thresholds(self, level: float) -> np.ndarray:
         """Mondrian thresholds on 1 - p per class, shape (classes,): the ⌈(n_c+1)·level⌉-th smallest score, else ∞."""
-        scores = 1 - self.probabilities[np.arange(len(self.labels)), self.labels]
-        found = np.full(self.n_classes, np.inf)
-        for c in range(self.n_classes):
-            own = np.sort(scores[self.labels == c])
-            rank = _rank(len(own), level)
-            if rank <= len(own):
-                found[c] = own[rank - 1]
-        return found
+        scores = self._scores()
+        return np.array([self._threshold(scores[self.labels == c], level) for c in range(self.n_classes)])
+
+    def _scores(self) -> np.ndarray:
+        return 1 - self.probabilities[np.arange(len(self.labels)), self.labels]
+
+    @staticmethod
+    def _threshold(scores: np.ndarray, level: float) -> float:
+        rank = _rank(len(scores), level)
+        return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
     def _mapie_sets(self, probabilities: np.ndarray, level: float) -> np.ndarray:
         from mapie.classification import SplitConformalClassifier
@@ -108,7 +111,7 @@ class ConformalSets:
 
 def _rank(rows: int, level: float) -> int:
     """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone."""
-    return math.ceil(round((rows + 1) * level, 9))
+    return max(1, math.ceil(round((rows + 1) * level, 9)))
 
 
 def expected_coverage(calibration_rows: int, test_rows: int, level: float) -> tuple[float, float]:

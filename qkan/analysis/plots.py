@@ -16,6 +16,11 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#d9722e", "#8a8a8a"
 NAMES = {"lac": "split conformal (LAC)", "mondrian": "class-conditional (Mondrian)"}
 
 
+def _plain(text: object) -> str:
+    """Text as it is: matplotlib would typeset what stands between two dollar signs."""
+    return str(text).replace("$", r"\$")
+
+
 def history(record: dict[str, Any], axes: Any = None) -> Figure:
     """Training and validation loss by epoch; the kept epoch is marked."""
     axes = axes or _axes(5.2, 3.4)
@@ -65,7 +70,7 @@ def importance(explanation: Explanation, count: int = 12, axes: Any = None) -> F
     """Bars of mean |SHAP|, largest first."""
     axes = axes or _axes(5.6, 0.28 * count + 1.0)
     order = np.argsort(-explanation.importance)[:count][::-1]
-    names = [str(explanation.rows.columns[i]) for i in order]
+    names = [_plain(explanation.rows.columns[i]) for i in order]
     axes.barh(range(len(order)), explanation.importance[order], color=BLUE)
     axes.set_yticks(range(len(order)), names)
     axes.set(xlabel="mean |SHAP| (probability)", title="What moves the prediction")
@@ -86,12 +91,12 @@ def beeswarm(explanation: Explanation, label: int, class_name: str, count: int =
             values=explanation.values[:, :, label],
             base_values=np.full(len(explanation.rows), explanation.base[label]),
             data=data.to_numpy(dtype=np.float64),
-            feature_names=[str(name) for name in explanation.rows.columns],
+            feature_names=[_plain(name) for name in explanation.rows.columns],
         )
         figure = plt.figure()
         try:
             shap.plots.beeswarm(values, max_display=count, show=False, plot_size=(7.0, 0.3 * count + 1.4))
-            figure.gca().set_xlabel(f"SHAP value for the probability of {class_name}")
+            figure.gca().set_xlabel(f"SHAP value for the probability of {_plain(class_name)}")
             figure.tight_layout()
         finally:
             plt.close(figure)
@@ -121,7 +126,7 @@ def overview(
 ) -> Figure:
     """One page: training, prediction sets, SHAP importance and the edge functions of the leading features."""
     figure = Figure(figsize=(12, 7.2), layout="constrained")
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(_plain(title), fontsize=13)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1))
     top, bottom = halves
     panels = top.subplots(1, 3)
@@ -137,7 +142,7 @@ def overview(
 def _draw_curves(panels: np.ndarray, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
     for panel, (title, positions, values) in zip(panels, curves, strict=False):
         panel.plot(positions, values, lw=1.4)
-        panel.set_title(title, fontsize=9)
+        panel.set_title(_plain(title), fontsize=9)
         panel.tick_params(labelsize=7)
     for panel in panels[len(curves) :]:
         panel.axis("off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from qkan.errors import DataError
 
-#: File whose presence marks a folder as the output of an earlier run, which may be replaced.
-MARKER = "metrics.json"
+#: What a run writes. A folder that holds nothing else, and whose metrics.json says so, may be replaced.
+CONTENT = {"metrics.json", "model", "overview.png", "report.html"}
+FORMAT = "qkan-run"
 
 
 @contextmanager
@@ -27,8 +29,8 @@ def output_folder(path: str | Path) -> Iterator[Path]:
     target = Path(os.path.abspath(path))
     if target.exists() and not target.is_dir():
         raise DataError(f"{path} is a file; give --out a folder.")
-    if target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file():
-        raise DataError(f"{path} holds files that are not an earlier run; choose a new or empty folder.")
+    if target.is_dir() and any(target.iterdir()) and not _is_run(target):
+        raise DataError(f"{path} holds files that are not of an earlier run; choose a new or empty folder.")
     anchor = target.parent
     while not anchor.exists():
         anchor = anchor.parent
@@ -43,6 +45,18 @@ def output_folder(path: str | Path) -> Iterator[Path]:
         _replace(target, work, temporary / "old")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_run(folder: Path) -> bool:
+    """True if the folder holds an earlier run and nothing else, so that replacing it loses nothing."""
+    if not {entry.name for entry in folder.iterdir()} <= CONTENT:
+        return False
+    extra = [entry for entry in (folder / "model").glob("*") if entry.suffix not in (".json", ".safetensors")]
+    try:
+        record = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not extra and isinstance(record, dict) and record.get("format") == FORMAT
 
 
 def _replace(target: Path, work: Path, old: Path) -> None:

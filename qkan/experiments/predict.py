@@ -41,7 +41,7 @@ def predict_rows(
     table = pd.DataFrame(
         {
             "row": range(1, len(rows) + 1),
-            model.target: model.classes[best],
+            "prediction": model.classes[best],
             "probability": [f"{probabilities[i, c]:.3f}" for i, c in enumerate(best)],
             "prediction set": [
                 "{" + ", ".join(str(c) for c, inside in zip(model.classes, own, strict=True) if inside) + "}"

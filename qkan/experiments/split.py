@@ -17,13 +17,13 @@ SHARES = {"train": 0.48, "validation": 0.12, "calibration": 0.2, "test": 0.2}
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of each part; ``moved`` rows joined the training part because they equal one of its rows."""
+    """Row numbers of each part. ``repeated`` rows share their features with another row; such rows are in one part."""
 
     train: np.ndarray
     validation: np.ndarray
     calibration: np.ndarray
     test: np.ndarray
-    moved: int
+    repeated: int
 
     def parts(self) -> dict[str, np.ndarray]:
         """Part name -> row numbers."""
@@ -31,35 +31,31 @@ class Split:
 
 
 def split_rows(features: pd.DataFrame, target: pd.Series, seed: int) -> Split:
-    """Split stratified by class; rows whose features equal those of a training row join the training part.
+    """Split stratified by class; rows with equal features stay together, so that no part holds a copy of another's row.
 
     Raises:
         DataError: a part would lack a class.
     """
-    rest, parts = np.arange(len(target)), {}
-    remaining = 1.0
+    group, _ = pd.factorize(np.asarray(row_hashes(features)))
+    rest = np.arange(group.max() + 1)
+    label = target.groupby(group).agg(lambda own: own.mode().iloc[0]).to_numpy()
+    parts, remaining = {}, 1.0
     for name in ("test", "calibration", "validation"):
         try:
             rest, parts[name] = train_test_split(
-                rest, test_size=SHARES[name] / remaining, random_state=seed, stratify=target.to_numpy()[rest]
+                rest, test_size=SHARES[name] / remaining, random_state=seed, stratify=label[rest]
             )
         except ValueError:
             raise DataError(
-                f"there are too few rows ({len(target)}) to give every part a row of every class."
+                f"there are too few distinct rows ({len(label)}) to give every part a row of every class."
             ) from None
         remaining -= SHARES[name]
-    hashes = np.asarray(row_hashes(features))
-    moved: list[np.ndarray] = []
-    for name, rows in parts.items():
-        repeated = np.isin(hashes[rows], hashes[rest])
-        moved.append(rows[repeated])
-        parts[name] = rows[~repeated]
-    split = Split(np.concatenate([rest, *moved]), **parts, moved=sum(map(len, moved)))
-    for name, rows in split.parts().items():
-        absent = set(target.unique()) - set(target.to_numpy()[rows])
+    rows = {name: np.flatnonzero(np.isin(group, own)) for name, own in {"train": rest, **parts}.items()}
+    for name, own in rows.items():
+        absent = set(target.unique()) - set(target.to_numpy()[own])
         if absent:
             raise DataError(
                 f"the {name} part has no row of class {sorted(map(str, absent))[0]!r}; "
                 "the table has too few distinct rows."
             )
-    return split
+    return Split(**rows, repeated=int((np.bincount(group)[group] > 1).sum()))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from rich.markup import escape
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -26,7 +27,7 @@ from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
 from qkan.count import count
 from qkan.data import Table
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.experiments.output import output_folder
+from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
 from qkan.report import png, render
 from qkan.sklearn import KANClassifier
@@ -64,7 +65,8 @@ class Settings:
         """Raise :class:`OptionError` if a setting is out of range."""
         check_choice("model", self.model, ("qkan", "kan"))
         check_positive("epochs", self.epochs)
-        check_positive("seed", self.seed, 0)
+        if check_positive("seed", self.seed, 0) >= 2**32:
+            raise OptionError(f"seed={self.seed} must be below 2**32.")
         check_positive("explained", self.explained)
         for size in self.hidden:
             check_positive("hidden", size)
@@ -75,8 +77,8 @@ class Settings:
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError):
+            torch.zeros(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError):
             raise OptionError(f"device={self.device!r} is not available here; use 'auto' or 'cpu'.") from None
         return self.device
 
@@ -108,7 +110,7 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
     with output_folder(out) as folder:
         split = split_rows(table.features, table.target, settings.seed)
         for line in _describe(table, split):
-            console.print(line)
+            console.print(escape(line))
         seconds: dict[str, float] = {}
         model = _timed(seconds, "training", lambda: train(table, split, settings, verbose=not console.quiet))
         with console.status("calibrating and measuring"):
@@ -127,6 +129,7 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
         model=settings.model,
         hidden=settings.hidden,
         epochs=settings.epochs,
+        batch_size=max(64, len(split.train) // 64),  # keeps large tables at some 64 steps an epoch
         device=settings.torch_device(),
         standardize=False,
         verbose=verbose,
@@ -149,7 +152,7 @@ def measure(table: Table, split: Split, settings: Settings, model: TabularModel)
     """Metrics of the model and the baselines, and prediction sets, all on the test rows."""
     X, y = table.features.iloc[split.test], table.target.iloc[split.test]
     labels = np.searchsorted(model.classes, y.to_numpy())
-    probabilities = model.predict_proba(X)
+    probabilities = model.predict_proba(model.conform(X, unseen="missing"))
     metrics = {settings.model.upper(): bootstrap_metrics(labels, probabilities, seed=settings.seed)}
     for name, predicted in _baselines(table, split, settings, model).items():
         metrics[name] = bootstrap_metrics(labels, predicted, seed=settings.seed)
@@ -172,22 +175,37 @@ def _baselines(table: Table, split: Split, settings: Settings, model: TabularMod
         preprocessor = preprocessing.make_preprocessor(model.numeric, levels)
         pipeline = Pipeline([("preprocess", preprocessor), ("classifier", make(settings.seed))])
         pipeline.fit(preprocessing.conform(X, model.numeric, levels), y.to_numpy())
-        test = model.conform(table.features.iloc[split.test])
+        test = preprocessing.conform(table.features.iloc[split.test], model.numeric, levels, unseen="missing")
         found[name] = pipeline.predict_proba(test)
     return found
 
 
 def _explain(table: Table, split: Split, settings: Settings, model: TabularModel) -> Explanation:
-    rows = table.features.iloc[split.test]
-    return model.explain(rows.iloc[: settings.explained], seed=settings.seed)
+    rows = table.features.iloc[split.test[: settings.explained]]
+    return model.explain(model.conform(rows, unseen="missing"), seed=settings.seed)
 
 
 def _describe(table: Table, split: Split) -> list[str]:
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in split.parts().items())
     lines = [f"{table.name}: {len(table.target)} rows, {table.features.shape[1]} features; {sizes}"]
-    if split.moved:
-        lines.append(f"{split.moved} rows equal a training row and were moved to the training part")
+    if split.repeated:
+        lines.append(f"{split.repeated} rows share their features with another row; equal rows stay in one part")
+    for name, count_ in _unseen(table, split).items():
+        lines.append(
+            f"{count_} cells of column {name!r} hold levels that are not in the training part: taken as missing"
+        )
     return lines
+
+
+def _unseen(table: Table, split: Split) -> dict[str, int]:
+    """Categorical column -> cells outside the training part whose level does not occur in it."""
+    levels = preprocessing.known_levels(table.features.iloc[split.train], table.categorical)
+    others = table.features.drop(index=table.features.index[split.train])
+    found = {
+        name: int((others[name].notna() & ~others[name].astype(str).isin(known)).sum())
+        for name, known in levels.items()
+    }
+    return {name: number for name, number in found.items() if number}
 
 
 def _timed(seconds: dict[str, float], name: str, work: Any) -> Any:
@@ -234,6 +252,7 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
     """The content of metrics.json."""
     explanation = results.explanation
     return {
+        "format": FORMAT,
         "data": {
             "name": table.name,
             "rows": len(table.target),
@@ -246,7 +265,8 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
         },
         "settings": asdict(settings),
         "split": {name: len(rows) for name, rows in results.split.parts().items()},
-        "moved_to_training": results.split.moved,
+        "rows_with_equal_features": results.split.repeated,
+        "unseen_levels": _unseen(table, results.split),
         "epochs_run": len(results.history["step"]),
         "metrics": {name: {key: asdict(value) for key, value in own.items()} for name, own in results.metrics.items()},
         "prediction_sets": [asdict(report) for report in results.sets],

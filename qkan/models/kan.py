@@ -31,6 +31,7 @@ class KAN(nn.Module):
         k: spline degree of the B-spline basis (default 3).
         base, scale, bias, init: see :class:`~qkan.KANLayer`.
         seed: of local generators; ``None`` draws fresh entropy.
+        device: where the parameters live; torch's default if ``None``.
         **basis_options: further options of the basis, e.g. ``grid_range=(-3, 3)`` or ``degree=8``.
 
     Shapes: x (..., width[0]) -> (..., width[-1]).
@@ -53,16 +54,20 @@ class KAN(nn.Module):
         bias: bool = True,
         init: str | None = None,
         seed: int | None = None,
+        device: str | torch.device | None = None,
         **basis_options: Any,
     ):
         super().__init__()
         self.width = _check_width(width)
+        self._seen: Tensor | None = None
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             KANLayer(n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=layer_seed, **basis_options)
             for n, m, layer_seed in zip(self.width, self.width[1:], seeds, strict=False)
         )
+        if device is not None:
+            self.to(device)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -70,11 +75,17 @@ class KAN(nn.Module):
         return x
 
     def fit(self, dataset: Any, **options: Any) -> dict[str, Any]:
-        """Train in place; see :func:`qkan.training.fit` for the options and the returned history."""
-        return training.fit(self, dataset, **options)
+        """Train in place; see :func:`qkan.training.fit` for the options and the returned history.
+
+        Up to 500 of the training inputs are remembered for :meth:`plot` (in memory only).
+        """
+        history = training.fit(self, dataset, **options)
+        self._seen = training.some_inputs(dataset)
+        return history
 
     def predict(self, x: Array, batch: int = 8192) -> Array:
         """Outputs without gradients, in chunks of ``batch`` rows: (rows, n) -> (rows, m), array type as given."""
+        check_positive("batch", batch)
         like = next(self.parameters())
         rows = torch.as_tensor(x, dtype=like.dtype, device=like.device)
         was_training = self.training
@@ -117,21 +128,26 @@ class KAN(nn.Module):
         )
         return finer
 
-    def plot(self, x: Tensor, **options: Any) -> Any:
+    def plot(self, x: Tensor | np.ndarray | None = None, **options: Any) -> Any:
         """Draw the network with its edge functions over the data x (rows, n); returns a matplotlib Figure.
 
-        See :func:`qkan.models.plot.draw` for the options.
+        Without x, over the inputs of the last :meth:`fit`. See :func:`qkan.models.plot.draw` for the options.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted.
         """
         from qkan.models.plot import draw
 
-        return draw(self, x, **options)
+        rows = self._seen if x is None else torch.as_tensor(x)
+        if rows is None:
+            raise OptionError("plot needs data: pass x of shape (rows, inputs), or call fit first.")
+        return draw(self, rows, **options)
 
     # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments (JSON types only) that rebuild the network's structure."""
-        layer = self.layers[0]
-        return {"width": list(self.width), **_without(layer.config(), "in_features", "out_features")}
+        return {"width": list(self.width), **_structure(self.layers[0])}
 
     def save(self, path: str | Path) -> None:
         """Save as a folder: weights in safetensors, structure in JSON, written atomically.
@@ -145,6 +161,8 @@ class KAN(nn.Module):
                     f"the basis class {type(layer.basis).__name__} is not registered under a name of its own; decorate "
                     "it with qkan.bases.register(name), so that loading finds it."
                 )
+        if any(_structure(layer) != _structure(self.layers[0]) for layer in self.layers):
+            raise ModelFileError("the layers have different bases or options; only networks of one kind can be saved.")
         save_folder(path, type(self).__name__, self.config(), self.state_dict())
 
     @classmethod
@@ -202,18 +220,18 @@ def rebuild(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> KA
     Raises:
         ModelFileError: the tensors do not fit the structure.
     """
-    model = _KINDS[kind](**config, seed=0)
+    model = _KINDS[kind](**config, seed=0).to(next(iter(tensors.values())).dtype)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelFileError(
             f"the saved weights do not fit the saved structure ({str(error).splitlines()[0]})"
         ) from None
-    return model.to(next(iter(tensors.values())).dtype)
+    return model
 
 
 def _check_width(width: Sequence[int]) -> list[int]:
-    if isinstance(width, (str, int)) or len(width) < 2:
+    if not isinstance(width, Sequence) or isinstance(width, str) or len(width) < 2:
         raise OptionError(f"width={width!r} must list at least an input and an output size, such as [2, 5, 1].")
     return [check_positive("width", size) for size in width]
 
@@ -223,5 +241,6 @@ def _entropy(size: Tensor, dim: int) -> Tensor:
     return -(share * torch.log(share.clamp_min(1e-12))).sum(dim).mean()
 
 
-def _without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in keys}
+def _structure(layer: KANLayer) -> dict[str, Any]:
+    """A layer's options, its widths aside."""
+    return {key: value for key, value in layer.config().items() if key not in ("in_features", "out_features")}

@@ -41,6 +41,21 @@ def test_lac_is_the_textbook_quantile(level, classes):
     np.testing.assert_array_equal(sets, 1 - test <= threshold)
 
 
+@pytest.mark.parametrize("level", [1e-9, 0.05, 0.8, 0.9, 0.95, 0.99])
+def test_lac_at_every_number_of_calibration_rows(level):
+    """Also at the edges that MAPIE refuses, such as 19 rows at 95 %."""
+    for rows in (*range(2, 42), 99, 100, 101):
+        probabilities, labels = draw(rows, rows)
+        scores = np.sort(1 - probabilities[np.arange(rows), labels])
+        rank = max(1, int(np.ceil(round((rows + 1) * level, 9))))
+        threshold = scores[rank - 1] if rank <= rows else np.inf
+        sets = ConformalSets(probabilities, labels).predict_set(probabilities, level, "lac")
+        textbook = 1 - probabilities <= threshold
+        assert (sets >= textbook).all()
+        if level >= 0.8:  # below, MAPIE may round the rank up by one, on the safe side
+            np.testing.assert_array_equal(sets, textbook, err_msg=f"{rows} rows")
+
+
 @pytest.mark.parametrize("method", ["lac", "mondrian"])
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
 def test_coverage_over_200_splits(method, level):
@@ -53,11 +68,7 @@ def test_coverage_over_200_splits(method, level):
         probabilities, labels = draw(600, seed)
         test, truth = probabilities[200:], labels[200:]
         fitted = ConformalSets(probabilities[:200], labels[:200])
-        sets = (
-            fitted.predict_set(test, level, method)
-            if method == "mondrian"
-            else 1 - test <= _lac_threshold(fitted, level)
-        )
+        sets = fitted.predict_set(test, level, method)
         report = evaluate_sets(sets, truth, method, level)
         overall.append(report.coverage)
         by_class.append(report.class_coverage)
@@ -65,13 +76,6 @@ def test_coverage_over_200_splits(method, level):
     if method == "mondrian":
         for share, column in zip((0.7, 0.3), np.array(by_class).T, strict=True):
             _assert_in_band(column, level, int(200 * share * 0.8))
-
-
-def _lac_threshold(fitted: ConformalSets, level: float) -> float:
-    """The rule MAPIE applies (checked above); 200 MAPIE objects would take minutes."""
-    rows = len(fitted.labels)
-    scores = np.sort(1 - fitted.probabilities[np.arange(rows), fitted.labels])
-    return scores[int(np.ceil(round((rows + 1) * level, 9))) - 1]
 
 
 def _assert_in_band(values: list[float] | np.ndarray, level: float, calibration_rows: int) -> None:

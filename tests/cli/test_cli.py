@@ -155,8 +155,8 @@ def test_predict(folder, rows, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "prediction sets at 95 %" in done.stdout
     table = pd.read_csv(saved)
-    assert list(table.columns) == ["row", "diagnosis", "probability", "prediction set", "top contributions"]
-    assert table["diagnosis"].tolist() == ["malignant"] * 4
+    assert list(table.columns) == ["row", "prediction", "probability", "prediction set", "top contributions"]
+    assert table["prediction"].tolist() == ["malignant"] * 4
     assert table["probability"].between(0.5, 1).all()
     assert table["top contributions"].str.count(",").tolist() == [2] * 4
 
@@ -262,6 +262,50 @@ def test_fewer_rows_than_features(tmp_path):
     assert "fewer rows (30) than features (40)" in done.stderr
 
 
+def test_awkward_but_valid_tables(tmp_path):
+    """A rare level, names that collide, dollar signs, a cell "(missing)", and 19 calibration rows."""
+    random = np.random.default_rng(3)
+    rows = 94
+    a = random.normal(size=rows)
+    level = random.choice(["b", "c", "(missing)"], rows).astype(object)
+    level[0] = "rare"
+    path = tmp_path / "da$a_{$ta.csv"
+    frame = pd.DataFrame({"x": level, "x_b": a, "$\\foo$": random.normal(size=rows), "US$": random.normal(size=rows)})
+    frame["row"] = np.where(a + 0.2 * random.normal(size=rows) > 0, "$\\foo$", "no")
+    frame.to_csv(path, index=False)
+    for seed in (0, 1):
+        done = qkan(
+            "train", "--data", path, "--target", "row", "--out", tmp_path / "out", "--epochs", 3, "--seed", seed
+        )
+        assert done.returncode == 0, done.stderr
+    saved = tmp_path / "p.csv"
+    done = qkan("predict", tmp_path / "out" / "model", path, "--top", 0, "--reorder", "--out", saved, "--level", 0.8)
+    known = done.returncode == 0
+    assert known or "'rare' in row 1, which was not seen in training" in done.stderr
+    if known:
+        assert list(pd.read_csv(saved).columns[:2]) == ["row", "prediction"]
+
+
+def test_unforeseen_errors_are_one_sentence(monkeypatch):
+    import qkan.data
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(qkan.data, "describe", broken)
+    done = qkan("data", "list")
+    assert done.returncode == 70
+    assert "ZeroDivisionError: oh" in done.stderr
+
+
+def test_predict_checks_where_to_write_first(folder, rows, tmp_path):
+    for place in (tmp_path / "absent" / "y.csv", tmp_path):
+        done = qkan("predict", folder / "model", rows, "--out", place)
+        assert done.returncode == 2
+        assert str(place) in done.stderr
+        assert done.stdout == ""
+
+
 def test_too_few_distinct_rows(tmp_path):
     path = write(tmp_path / "coarse.csv", a=[0, 1] * 40, b=[0, 0, 1, 1] * 20, y=["a", "b", "b", "a"] * 20)
     done = qkan("train", "--data", path, "--target", "y", "--out", tmp_path / "out")
@@ -273,7 +317,7 @@ def test_out_must_not_hold_other_files(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     done = qkan("train", "--out", tmp_path)
     assert done.returncode == 2
-    assert "not an earlier run" in done.stderr
+    assert "not of an earlier run" in done.stderr
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
@@ -284,7 +328,8 @@ def test_unknown_option_and_unknown_data():
     assert "'hart' is not known" in done.stderr
 
 
-def test_interruption_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_nothing(tmp_path, how):
     command = [*COMMAND, "train", "--out", str(tmp_path / "out"), "--epochs", "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=WIDE)
     deadline = time.monotonic() + 60
@@ -292,7 +337,7 @@ def test_interruption_leaves_nothing(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; nothing was written" in stderr

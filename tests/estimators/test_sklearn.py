@@ -97,12 +97,29 @@ def test_global_random_state_is_untouched():
         ({"basis_options": {"rep": 2}}, "has no option 'rep'"),
         ({"hidden": (0,)}, "width=0"),
         ({"lr": -1}, "lr=-1"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
     ],
 )
 def test_bad_parameters(options, message):
     X, y = load_iris(return_X_y=True)
     with pytest.raises(OptionError, match=message):
         KANClassifier(**options).fit(X, y)
+
+
+def test_constant_columns_stay_harmless():
+    """0.1 is not exact in binary: its standard deviation over 119 rows comes out as 2e-16, not 0."""
+    X, y = load_iris(return_X_y=True)
+    X = np.column_stack([X, np.full(150, 0.1)])[:119]
+    classifier = KANClassifier(**QUICK).fit(X, y[:119])
+    moved = X.copy()
+    moved[:, 4] += 1e-7
+    np.testing.assert_allclose(classifier.predict_proba(moved), classifier.predict_proba(X), atol=1e-4)
+
+
+def test_one_hidden_width_may_be_a_number():
+    X, y = load_iris(return_X_y=True)
+    assert KANClassifier(hidden=3, epochs=1, random_state=0).fit(X, y).network_.width == [4, 3, 3]
 
 
 def test_bad_labels():

@@ -62,11 +62,21 @@ def test_saving_again_replaces_the_weights(model, rng, tmp_path):
 
 def test_float64_survives_saving(tmp_path):
     model = QKAN([2, 1], seed=0).double()
+    with torch.no_grad():
+        model.layers[0].basis.theta.add_(1e-9)  # lost in float32
     model.save(tmp_path / "m")
-    assert next(QKAN.load(tmp_path / "m").parameters()).dtype == torch.float64
+    loaded = QKAN.load(tmp_path / "m")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("damage", ["truncate", "remove", "json", "foreign", "version"])
+def test_networks_of_mixed_layers_are_not_saved_wrongly(tmp_path):
+    model = KAN([2, 3, 1], seed=0)
+    model.layers[0] = model.layers[0].refine(10)
+    with pytest.raises(ModelFileError, match="different bases or options"):
+        model.save(tmp_path / "m")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "json", "foreign", "version", "edited"])
 def test_damaged_model_is_one_sentence(damage, tmp_path):
     folder = tmp_path / "model"
     QKAN([2, 1], seed=0).save(folder)
@@ -79,7 +89,9 @@ def test_damaged_model_is_one_sentence(damage, tmp_path):
         config.write_text(config.read_text()[:40])
     else:
         header = json.loads(config.read_text())
-        header |= {"format": "something"} if damage == "foreign" else {"version": 99}
+        header |= {"foreign": {"format": "something"}, "version": {"version": 99}}.get(damage, {})
+        if damage == "edited":
+            header["config"]["reps"] = 4
         config.write_text(json.dumps(header))
     expected = {
         "truncate": "damaged: its checksum",
@@ -87,6 +99,7 @@ def test_damaged_model_is_one_sentence(damage, tmp_path):
         "json": "not readable JSON",
         "foreign": "does not describe a qkan model",
         "version": "format version 99",
+        "edited": "content is not what was saved",
     }
     with pytest.raises(ModelFileError, match=expected[damage]):
         QKAN.load(folder)
@@ -220,6 +233,15 @@ def test_plot_returns_a_figure_and_writes_nothing(model, rng, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plot_uses_the_data_of_the_last_fit(rng):
+    model = KAN([2, 1], seed=0)
+    with pytest.raises(OptionError, match="pass x of shape"):
+        model.plot()
+    model.fit((torch.randn(900, 2, generator=rng), torch.zeros(900, 1)), steps=1, progress=False)
+    assert len(model.plot().axes) == 3
+    assert len(model.plot(np.random.default_rng(0).normal(size=(20, 2))).axes) == 3
+
+
 def test_plot_limits_the_edges_drawn(rng):
     figure = KAN([12, 8], seed=0).plot(torch.randn(20, 12, generator=rng), max_edges=10)
     assert len(figure.axes) == 1 + 10
@@ -233,10 +255,17 @@ def test_plot_errors(rng):
         model.plot(torch.randn(5, 3, generator=rng), in_vars=["a"])
 
 
-@pytest.mark.parametrize("width", [[3], 5, "35", [3, 0], [3, 2.5], [True, 2]])
+@pytest.mark.parametrize("width", [[3], 5, None, "35", [3, 0], [3, 2.5], [True, 2]])
 def test_bad_width(width):
     with pytest.raises(OptionError, match="width="):
         KAN(width)
+
+
+def test_device_and_seed_arguments():
+    assert next(KAN([2, 1], device="cpu", seed=0).parameters()).device.type == "cpu"
+    for seed in ("a", 1.5, -1):
+        with pytest.raises(OptionError, match="seed="):
+            KAN([2, 1], seed=seed)
 
 
 def test_unknown_options_list_the_known_ones():

@@ -135,6 +135,7 @@ def test_divergence_is_named_and_undone(dataset):
         ({"opt": "SGD"}, OptionError, "opt='SGD' is not known; choose one of 'AdamW', 'LBFGS'"),
         ({"steps": 0}, OptionError, "steps=0"),
         ({"lr": -1.0}, OptionError, "lr=-1.0"),
+        ({"lamb": -1.0}, OptionError, "lamb=-1.0"),
         ({"opt": "LBFGS", "batch": 8}, OptionError, "works on all rows at once"),
         ({"patience": 3}, OptionError, "patience needs validation data"),
     ],
@@ -149,6 +150,12 @@ def test_bad_arguments(arguments, error, message, dataset):
     [
         ({"input": torch.zeros(3, 2)}, ShapeError, "needs train_input and train_label; it has input"),
         ((torch.zeros(3, 2), torch.zeros(4, 1)), ShapeError, "3 inputs but 4 labels"),
+        ((torch.zeros(3, 2), torch.zeros(3)), ShapeError, r"labels of shape \(3,\) must have the shape .* \(3, 1\)"),
+        (
+            {"train_input": torch.zeros(3, 2), "train_label": torch.zeros(3, 1), "test_input": torch.zeros(1, 2)},
+            ShapeError,
+            "test_input and test_label together",
+        ),
         ((torch.zeros(0, 2), torch.zeros(0, 1)), ShapeError, "no rows"),
         ((torch.full((3, 2), torch.nan), torch.zeros(3, 1)), NonFiniteError, "the inputs hold NaN"),
         (5, ShapeError, "int is not a dataset"),

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: rooms on one floor do not import each other.
 FLOORS = [
     {"_owner"},
-    {"errors", "_random"},
+    {"errors"},
+    {"_random"},
     {"kernels"},
     {"circuits"},
     {"bases"},

@@ -76,7 +76,21 @@ def test_missing_category_is_a_level_even_if_never_seen(frame):
     row = rows.iloc[:1].copy()
     row["grade"] = pd.Series([np.nan], dtype=object, index=row.index)
     out = pd.DataFrame(fitted.transform(row), columns=fitted.get_feature_names_out())
-    assert out[f"grade_{MISSING}"].item() == 1
+    assert out[f"categorical__grade_{MISSING}"].item() == 1
+
+
+def test_names_that_would_collide():
+    frame = pd.DataFrame({"x": ["b", "c"] * 4, "x_b": range(8), "missingindicator_x_b": [1.0, np.nan] * 4})
+    rows = conform(frame, ["x_b", "missingindicator_x_b"], {"x": ["b", "c"]})
+    fitted = make_preprocessor(["x_b", "missingindicator_x_b"], {"x": ["b", "c"]}).fit(rows)
+    names = fitted.get_feature_names_out().tolist()
+    assert len(set(names)) == len(names) == fitted.transform(rows).shape[1]
+
+
+def test_unseen_levels_can_count_as_missing(frame):
+    table = frame.assign(sex="unknown")
+    rows = conform(table, ["age", "dose"], LEVELS, unseen="missing")
+    assert rows["sex"].isna().all()
 
 
 def test_known_levels_are_text_and_sorted():

@@ -54,7 +54,7 @@ def test_trained_rows_are_refused_for_calibration_also_after_loading(model, tmp_
     X, y = table()
     for own in (model, _reloaded(model, tmp_path)):
         with pytest.raises(LeakageError, match="1 of 81 calibration rows were trained on"):
-            own.calibrate(X[119:200], y[119:200])
+            own.calibrate(X[159:240], y[159:240])  # row 159 decided when training stopped
 
 
 def _reloaded(model: TabularModel, tmp_path) -> TabularModel:
@@ -101,7 +101,7 @@ def test_edge_curves_are_the_first_layers_edges(model):
     rows = pd.DataFrame({"a": 0.0, "b": positions[:3], "c": "u"}).astype({"c": object})
     inputs = model.pipeline[0].transform(model.conform(rows))
     network = model.pipeline[-1].network_
-    column = model.pipeline[0].get_feature_names_out().tolist().index("b")
+    column = model.pipeline[0].get_feature_names_out().tolist().index("numeric__b")
     import torch
 
     edges = network.layers[0].edges(torch.as_tensor(inputs))[..., column].detach().numpy()
@@ -141,22 +141,31 @@ def test_split_is_a_stratified_partition():
         assert (y.iloc[part] == "ill").mean() == pytest.approx((y == "ill").mean(), abs=0.03)
 
 
-def test_equal_rows_never_straddle_the_training_part():
+def test_equal_rows_are_in_one_part():
     X, y = table(300)
     X, y = pd.concat([X, X[:60]], ignore_index=True), pd.concat([y, y[:60]], ignore_index=True)
     split = split_rows(X, y, seed=0)
-    assert split.moved > 0
+    assert split.repeated == 120
     hashes = np.asarray(row_hashes(X))
-    for name in ("validation", "calibration", "test"):
-        assert not set(hashes[split.parts()[name]]) & set(hashes[split.train])
+    parts = [set(hashes[rows]) for rows in split.parts().values()]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 300
     assert sum(map(len, split.parts().values())) == 360
+
+
+def test_coarse_tables_split_too():
+    """One whole-number column: 60 distinct ages in 600 rows."""
+    random = np.random.default_rng(0)
+    X = pd.DataFrame({"age": random.integers(20, 80, 600).astype(float)})
+    y = pd.Series(np.where(random.random(600) < X["age"] / 100, "ill", "well"))
+    sizes = {name: len(rows) for name, rows in split_rows(X, y, seed=0).parts().items()}
+    assert all(size == pytest.approx(600 * SHARES[name], rel=0.4) for name, size in sizes.items())
 
 
 def test_split_needs_every_class_in_every_part():
     X, y = table(20)
     y[:] = "well"
     y[0] = "ill"
-    with pytest.raises(DataError, match="too few rows"):
+    with pytest.raises(DataError, match="too few distinct rows"):
         split_rows(X, y, seed=0)
 
 
@@ -171,10 +180,13 @@ def test_output_appears_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+RUN = json.dumps({"format": "qkan-run"})
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_output_of_a_failed_run_leaves_the_old_one(tmp_path, error):
     with output_folder(tmp_path / "run") as folder:
-        (folder / "metrics.json").write_text("old")
+        (folder / "metrics.json").write_text(RUN)
 
     def fail():
         with output_folder(tmp_path / "run") as folder:
@@ -183,16 +195,34 @@ def test_output_of_a_failed_run_leaves_the_old_one(tmp_path, error):
 
     with pytest.raises(error):
         fail()
-    assert (tmp_path / "run" / "metrics.json").read_text() == "old"
+    assert (tmp_path / "run" / "metrics.json").read_text() == RUN
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_earlier_run_is_replaced(tmp_path):
     for content in ("old", "new"):
         with output_folder(tmp_path / "run") as folder:
-            (folder / "metrics.json").write_text(content)
-            (folder / content).touch()
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.json", "new"]
+            (folder / "metrics.json").write_text(RUN)
+            (folder / "report.html").write_text(content)
+    assert (tmp_path / "run" / "report.html").read_text() == "new"
+
+
+@pytest.mark.parametrize("stray", ["notes.txt", "model/notes.txt", "sub/thesis.txt"])
+def test_a_run_folder_with_other_files_is_refused(tmp_path, stray):
+    with output_folder(tmp_path / "run") as folder:
+        (folder / "metrics.json").write_text(RUN)
+    (tmp_path / "run" / stray).parent.mkdir(exist_ok=True)
+    (tmp_path / "run" / stray).write_text("precious")
+    with pytest.raises(DataError, match="not of an earlier run"), output_folder(tmp_path / "run"):
+        pass
+    assert (tmp_path / "run" / stray).read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "not json"])
+def test_any_other_metrics_file_is_refused(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(DataError, match="not of an earlier run"), output_folder(tmp_path):
+        pass
 
 
 def test_files_are_refused(tmp_path):
