@@ -287,12 +287,10 @@ def test_awkward_but_valid_tables(tmp_path):
 
 
 def test_unforeseen_errors_are_one_sentence(monkeypatch):
-    import qkan.data
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(qkan.data, "describe", broken)
+    monkeypatch.setattr("qkan.data.describe", broken)
     done = qkan("data", "list")
     assert done.returncode == 70
     assert "ZeroDivisionError: oh" in done.stderr
