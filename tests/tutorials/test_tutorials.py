@@ -28,8 +28,9 @@ def test_there_are_tutorials():
     assert SCRIPTS
 
 
-def test_readme_example_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_examples_run(page, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for block in blocks:
