@@ -10,7 +10,7 @@ torch.Size([5, 2])
 TOOLKIT = "qkan-toolkit"
 
 from qkan import bases, errors
-from qkan.count import Count, count
+from qkan.counting import Count, count
 from qkan.data import create_dataset
 from qkan.layers import KANLayer
 from qkan.models import KAN, QKAN, load

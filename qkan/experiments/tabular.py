@@ -24,7 +24,7 @@ from qkan.analysis import plots
 from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets, expected_coverage
 from qkan.analysis.explain import Explanation
 from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
-from qkan.count import count
+from qkan.counting import count
 from qkan.data import Table
 from qkan.errors import OptionError, check_choice, check_positive
 from qkan.experiments.output import FORMAT, output_folder

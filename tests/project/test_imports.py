@@ -22,7 +22,7 @@ FLOORS = [
     {"circuits"},
     {"bases"},
     {"layers"},
-    {"count", "training", "saving", "data", "preprocessing"},
+    {"counting", "training", "saving", "data", "preprocessing"},
     {"models"},
     {"analysis", "sklearn", "report"},
     {"tabular"},
