@@ -110,14 +110,14 @@ def fit(
     batch = None if batch in (None, -1) else check_positive("batch", batch)
     if opt == "LBFGS" and batch is not None:
         raise OptionError("opt='LBFGS' works on all rows at once; leave batch out or use opt='AdamW'.")
+    if not lamb >= 0:
+        raise OptionError(f"lamb={lamb!r} must be zero or a positive number.")
     if lamb > 0 and not hasattr(model, "regularization"):
         raise OptionError(f"lamb={lamb} needs a model with edges; {type(model).__name__} has no regularization().")
     data = _read(dataset, validation, model)
     if patience is not None and data.validation is None:
         raise OptionError("patience needs validation data: pass validation=(x, y) or a dataset with val_input.")
     loss_fn = loss_fn or mean_squared_error
-    if not lamb >= 0:
-        raise OptionError(f"lamb={lamb!r} must be zero or a positive number.")
     regularization: Any = getattr(model, "regularization", None)
     penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan._random import generator
-from qkan.bases._base import FeatureBasis, normal_nodes, register, slopes_of
+from qkan.bases._base import Basis, FeatureBasis, normal_nodes, register, slopes_of
 from qkan.circuits.ansatz import ANSATZE, daruan
 from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
 from qkan.kernels import dispatch, spectral
@@ -174,8 +174,7 @@ class Daruan(FeatureBasis):
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if self.readout == "z" and self.encoding != "edge":
             return super().forward(x, weight)
-        edges = self.edges(x)
-        return edges.sum(-1) if weight is None else (edges * weight).sum(-1)
+        return Basis.forward(self, x, weight)
 
     def edges(self, x: Tensor) -> Tensor:
         if self.encoding == "edge":
