@@ -12,15 +12,19 @@ import torch
 from torch import Tensor
 
 from qkan.errors import OptionError
-from qkan.kernels import ops, spectral
-from qkan.kernels.reference import Gate, accumulation_dtype
+from qkan.kernels import edge_ops, node_ops, ops, spectral
+from qkan.kernels.reference import accumulation_dtype
 
 VARIABLE = "QKAN_KERNELS"
 _FAILURE: list[str] = []
 
 
 def reason_for_reference(dtype: torch.dtype, device: torch.device) -> str | None:
-    """Why plain PyTorch runs for this dtype and device, or ``None`` if the compiled kernel does.
+    """Why plain PyTorch runs for this dtype and device, or ``None`` if a compiled kernel does.
+
+    Args:
+        dtype: of the computation, that of inputs and parameters promoted.
+        device: where the tensors are.
 
     Raises:
         OptionError: the environment variable holds an unknown value.
@@ -30,12 +34,12 @@ def reason_for_reference(dtype: torch.dtype, device: torch.device) -> str | None
         raise OptionError(f"{VARIABLE}={chosen!r} is not known; choose 'auto' or 'reference'.")
     if chosen == "reference":
         return f"{VARIABLE}=reference"
-    if device.type != "cpu":
-        return f"there is no compiled kernel for {device.type}"
     if accumulation_dtype(dtype) != torch.float32:
         return f"{dtype} is computed exactly, by the reference"
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return "a torch.func transform is active"
+    if device.type != "cpu":
+        return f"there is no compiled kernel for {device.type}"
     return _numba_failure()
 
 
@@ -60,9 +64,34 @@ def harmonics(u: Tensor, degree: int) -> Tensor:
     return ops.harmonics(u.to(torch.float32), degree).to(u.dtype)
 
 
-def coefficients(gates: tuple[Gate, ...], theta: Tensor, node_angles: Tensor, transform: Tensor) -> Tensor:
+def coefficients(gates: str, theta: Tensor, node_angles: Tensor, transform: Tensor) -> Tensor:
     """Fourier coefficients of ⟨Z⟩ from its node values: theta (..., P) -> (..., K), in float32 or better."""
-    text = ops.encode(gates)
     if reason_for_reference(theta.dtype, theta.device) is not None:
-        return ops.coefficients_reference(theta, node_angles, transform, text)
-    return ops.coefficients(theta.to(torch.float32), node_angles.to(torch.float32), transform.to(torch.float32), text)
+        return ops.coefficients_reference(theta, node_angles, transform, gates)
+    return ops.coefficients(theta.to(torch.float32), node_angles.to(torch.float32), transform.to(torch.float32), gates)
+
+
+def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, recipe: str) -> Tensor:
+    """Σ_i weight_oi φ_oi at data angles u (B, n) or (B, n, L), by nodes and one matrix product; float32 on the CPU.
+
+    See :func:`qkan.kernels.node_ops.node_layer`.
+    """
+    single = torch.float32
+    weight = None if weight is None else weight.to(single)
+    return node_ops.node_layer(u.to(single), theta.to(single), weight, out_features, recipe)[0]
+
+
+def edge_sum(
+    gates: str,
+    x: Tensor,
+    theta: Tensor,
+    frequency: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    readout: str,
+    arccos: bool,
+) -> Tensor:
+    """Σ_i weight_oi φ_oi(x_i) with a circuit for every edge, in float32; see :func:`reference.edge_sum`."""
+    single = torch.float32
+    data = frequency.to(single), shift.to(single)
+    return edge_ops.edge_sum(x.to(single), theta.to(single), *data, weight.to(single), gates, readout, arccos)

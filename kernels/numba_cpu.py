@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -31,18 +32,35 @@ _LANES = 32
 THETA, DATA = 0, 1
 
 
-def _both(function: Callable[..., None]) -> tuple[Any, Any]:
-    """The serial and the parallel form of a kernel."""
+def both(function: Callable[..., None]) -> tuple[Any, Any]:
+    """The serial and the parallel form of a kernel.
+
+    The disk cache tells kernels apart by name and not by their flags, so the parallel form has a name of its own.
+    """
     flags = {"contract"}
+    twin = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_parallel")
+    twin.__qualname__ = twin.__name__
     serial = njit(cache=True, fastmath=flags, nogil=True)(function)
-    return serial, njit(cache=True, fastmath=flags, nogil=True, parallel=True)(function)
+    return serial, njit(cache=True, fastmath=flags, nogil=True, parallel=True)(twin)
+
+
+@njit(cache=True, fastmath={"contract"})
+def _sincos_far(slope, offset, x, sines, cosines, count):
+    """Replace the results for angles beyond 1e4, NaN and infinity, by the slow exact route."""
+    for i in range(count):
+        angle = slope * x[i] + offset
+        if not abs(angle) <= _LIMIT:
+            wide = float(angle)
+            sines[i] = f4(math.sin(wide)) if math.isfinite(wide) else f4(np.nan)
+            cosines[i] = f4(math.cos(wide)) if math.isfinite(wide) else f4(np.nan)
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
-def _sincos_block(angles, sines, cosines, count):
-    """Sin and cos of ``count`` float32 angles; angles beyond 1e4, NaN and infinity take the slow exact route."""
+def sincos_block(slope, offset, x, sines, cosines, count):
+    """Sin and cos of ``count`` float32 angles slope x + offset, right for any angle; NaN for NaN and infinity."""
+    ordinary = i4(0)
     for i in range(count):
-        v = angles[i]
+        v = slope * x[i] + offset
         q = (v * _INVERSE + _MAGIC) - _MAGIC
         k = i4(q)
         r = ((v - q * _PART1) - q * _PART2) - q * _PART3
@@ -54,11 +72,9 @@ def _sincos_block(angles, sines, cosines, count):
         b = s if odd else c
         sines[i] = -a if (k & i4(2)) else a
         cosines[i] = -b if ((k + i4(1)) & i4(2)) else b
-    for i in range(count):
-        if not abs(angles[i]) <= _LIMIT:
-            wide = float(angles[i])
-            sines[i] = f4(math.sin(wide)) if math.isfinite(wide) else f4(np.nan)
-            cosines[i] = f4(math.cos(wide)) if math.isfinite(wide) else f4(np.nan)
+        ordinary += i4(abs(v) <= _LIMIT)
+    if ordinary < count:
+        _sincos_far(slope, offset, x, sines, cosines, count)
 
 
 def _harmonics(angles, out, degree):
@@ -68,7 +84,7 @@ def _harmonics(angles, out, degree):
         start = block * _BLOCK
         count = min(_BLOCK, angles.size - start)
         sin1, cos1 = np.empty(_BLOCK, f4), np.empty(_BLOCK, f4)
-        _sincos_block(angles[start : start + count], sin1, cos1, count)
+        sincos_block(_ONE, f4(0), angles[start : start + count], sin1, cos1, count)
         for i in range(count):
             row = out[start + i]
             c1, s1 = cos1[i], sin1[i]
@@ -93,10 +109,47 @@ def _harmonics_backward(grad, features, out, degree):
             out[i] = total
 
 
+def _torus(angles, out):
+    """out[i] = all products of {1, cos φ_l, sin φ_l}, the last angle fastest. angles (N, L), out (N, 3^L)."""
+    reps = angles.shape[1]
+    for block in prange((angles.shape[0] + _BLOCK - 1) // _BLOCK):
+        start = block * _BLOCK
+        count = min(_BLOCK, angles.shape[0] - start)
+        sines, cosines = np.empty(_BLOCK * reps, f4), np.empty(_BLOCK * reps, f4)
+        flat = angles[start : start + count].reshape(-1)
+        sincos_block(_ONE, f4(0), flat, sines, cosines, count * reps)
+        for i in range(count):
+            row = out[start + i]
+            row[0] = _ONE
+            size = 1
+            for rep in range(reps - 1, -1, -1):
+                c, s = cosines[i * reps + rep], sines[i * reps + rep]
+                for j in range(size):
+                    row[size + j] = row[j] * c
+                    row[2 * size + j] = row[j] * s
+                size *= 3
+
+
+def _torus_backward(grad, features, out):
+    """out[i, l] = Σ (grad_sin·F_cos - grad_cos·F_sin) over the pairs that differ in angle l only. out (N, L)."""
+    reps, size = out.shape[1], features.shape[1]
+    blocks = (out.shape[0] + _BLOCK - 1) // _BLOCK
+    for block in prange(blocks):
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, out.shape[0])):
+            stride = 1
+            for rep in range(reps - 1, -1, -1):
+                total = f4(0)
+                for base in range(stride, size, 3 * stride):
+                    for k in range(base, base + stride):
+                        total += grad[i, k + stride] * features[i, k] - grad[i, k] * features[i, k + stride]
+                out[i, rep] = total
+                stride *= 3
+
+
 @njit(cache=True, fastmath={"contract"}, inline="always")
-def _axes(axis):
-    """The two coordinates a rotation about ``axis`` turns into each other, in order."""
-    return (0, 1) if axis == 2 else ((2, 0) if axis == 1 else (1, 2))
+def plane(axis):
+    """The two coordinates a rotation about ``axis`` turns into each other, in order, and the axis itself."""
+    return (0, 1, 2) if axis == 2 else ((2, 0, 1) if axis == 1 else (1, 2, 0))
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
@@ -105,7 +158,7 @@ def _gate_angles(gate, theta, start, count, constants, sines, cosines, angles):
     if gate[1] == THETA:
         for i in range(count):
             angles[i] = theta[start + i, gate[2]]
-        _sincos_block(angles, sines, cosines, _LANES)
+        sincos_block(_ONE, f4(0), angles, sines, cosines, _LANES)
     else:
         angle = constants[gate[2]]
         sines[:] = f4(math.sin(angle))
@@ -115,7 +168,7 @@ def _gate_angles(gate, theta, start, count, constants, sines, cosines, angles):
 @njit(cache=True, fastmath={"contract"}, inline="always")
 def _rotate_block(vectors, axis, sines, cosines, sign):
     """Rotate (3, K, lanes) Bloch vectors; the angle differs from circuit to circuit."""
-    first, second = _axes(axis)
+    first, second, _ = plane(axis)
     for k in range(vectors.shape[1]):
         a, b = vectors[first, k], vectors[second, k]
         for i in range(_LANES):
@@ -127,7 +180,7 @@ def _rotate_block(vectors, axis, sines, cosines, sign):
 @njit(cache=True, fastmath={"contract"}, inline="always")
 def _rotate_data(vectors, axis, node_sin, node_cos, sign):
     """Rotate (3, K, lanes) Bloch vectors; the angle differs from node to node."""
-    first, second = _axes(axis)
+    first, second, _ = plane(axis)
     for k in range(vectors.shape[1]):
         a, b = vectors[first, k], vectors[second, k]
         c, s = node_cos[k], sign * node_sin[k]
@@ -192,7 +245,7 @@ def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, tr
                 _rotate_data(adjoints, axis, node_sin[index], node_cos[index], -_ONE)
                 continue
             if source == THETA:  # λ·(n × v), summed over the nodes
-                first, second = _axes(axis)
+                first, second, _ = plane(axis)
                 slopes = np.zeros(_LANES, f4)
                 for k in range(nodes):
                     for i in range(_LANES):
@@ -207,10 +260,12 @@ def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, tr
             _rotate_block(adjoints, axis, sines, cosines, -_ONE)
 
 
-HARMONICS = _both(_harmonics)
-HARMONICS_BACKWARD = _both(_harmonics_backward)
-COEFFICIENTS = _both(_coefficients)
-COEFFICIENTS_BACKWARD = _both(_coefficients_backward)
+HARMONICS = both(_harmonics)
+HARMONICS_BACKWARD = both(_harmonics_backward)
+TORUS = both(_torus)
+TORUS_BACKWARD = both(_torus_backward)
+COEFFICIENTS = both(_coefficients)
+COEFFICIENTS_BACKWARD = both(_coefficients_backward)
 
 
 def run(forms: tuple[Any, Any], work: int, threads: int, *arguments: Any) -> None:

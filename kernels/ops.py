@@ -7,7 +7,6 @@ order.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,32 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from qkan.kernels import reference, spectral
-
-_AXES = {"x": 0, "y": 1, "z": 2}
-
-
-def encode(gates: tuple[reference.Gate, ...]) -> str:
-    """A circuit as text, the form in which it travels through an operator: "z theta 0;y const 3.14…"."""
-    return ";".join(f"{axis} {source} {value!r}" for axis, source, value in gates)
-
-
-def decode(text: str) -> tuple[reference.Gate, ...]:
-    """The circuit that :func:`encode` wrote."""
-    parts = (gate.split(" ") for gate in text.split(";"))
-    return tuple((axis, source, float(value) if source == "const" else int(value)) for axis, source, value in parts)
-
-
-@lru_cache(maxsize=256)
-def _tables(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """(gates (G, 3): axis, source, index) and the constants that "const" gates index, for the kernels."""
-    rows, constants = [], [0.0]
-    for axis, source, value in decode(text):
-        if source == "const":
-            constants.append(float(value))
-            rows.append((_AXES[axis], 2, len(constants) - 1))
-        else:
-            rows.append((_AXES[axis], ("theta", "data").index(source), int(value)))
-    return np.array(rows, dtype=np.int64), np.array(constants)
+from qkan.kernels.program import decode, table
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -163,7 +137,7 @@ def _run_circuits(
 ) -> None:
     from qkan.kernels import numba_cpu
 
-    program, constants = _tables(gates)
+    program, constants = table(gates)
     angles = _array(node_angles).T.astype(np.float64)
     nodes = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
     flat = _array(theta).reshape(-1, theta.shape[-1])

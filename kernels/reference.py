@@ -87,3 +87,41 @@ def cox_de_boor(x: Tensor, knots: Tensor, k: int) -> Tensor:
         falling = (knots[degree + 1 :] - x) / (knots[degree + 1 :] - knots[1:-degree])
         basis = rising * basis[..., :-1] + falling * basis[..., 1:]
     return basis
+
+
+def edge_sum(
+    gates: Sequence[Gate],
+    x: Tensor,
+    theta: Tensor,
+    frequency: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    readout: str = "z",
+    arccos: bool = False,
+) -> Tensor:
+    """Σ_i weight_oi φ_oi(x_i), every edge its own circuit with data angles frequency_oil x_i + shift_oil.
+
+    Args:
+        gates: the circuit.
+        x: (B, n).
+        theta: trainable angles, (m, n, P), or (B, m, n, P) where every row has circuits of its own.
+        frequency: (m, n, L).
+        shift: (m, n, L).
+        weight: (m, n).
+        readout: "z" or "amplitude".
+        arccos: the data angle is arccos(frequency x + shift), clamped to its domain, as "px" takes it.
+
+    Returns:
+        (B, m). This definition builds (B, m, n) tensors; the kernels do not.
+    """
+    u = x[:, None, :, None] * frequency + shift
+    if arccos:
+        u = arccos_angle(u)
+    z = expectation_z(gates, theta, u)
+    return ((amplitude_readout(z) if readout == "amplitude" else z) * weight).sum(-1)
+
+
+def arccos_angle(u: Tensor) -> Tensor:
+    """Arccos u for u clamped to one rounding unit inside ±1, where arccos has an infinite slope."""
+    limit = 1 - torch.finfo(u.dtype).eps
+    return torch.acos(u.clamp(-limit, limit))

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from qkan._random import generator
 from qkan.bases._base import Basis, FeatureBasis, normal_nodes, register, slopes_of
 from qkan.circuits.ansatz import ANSATZE, daruan
-from qkan.errors import DomainError, OptionError, RefineError, check_choice, check_positive
-from qkan.kernels import dispatch, spectral
-from qkan.kernels.reference import accumulation_dtype, amplitude_readout, expectation_z
+from qkan.errors import DomainError, OptionError, RefineError, ShapeError, check_choice, check_positive
+from qkan.kernels import dispatch, node_ops, program, spectral
+from qkan.kernels.reference import accumulation_dtype, amplitude_readout, arccos_angle, expectation_z
 
 #: More nodes per edge than this would make coefficient tensors of hundreds of megabytes at ordinary widths.
 MAX_NODES = 4096
@@ -89,6 +89,9 @@ class Daruan(FeatureBasis):
         self.circuit = daruan(self.reps, ansatz)
         weights = self.initial_frequencies()
         self.degree = int(weights.sum())
+        self._gates = program.encode(self.circuit.gates)
+        fixed = weights.tolist() if encoding == "fixed" else None
+        self._recipe = node_ops.recipe(self._gates, fixed, self.reps)
         self.num_features = self._count_nodes()
         edge_shape = (out_features, in_features) if self.groups is None else (self.groups,)
         self.theta = nn.Parameter(torch.empty(*edge_shape, self.circuit.num_parameters))
@@ -168,19 +171,85 @@ class Daruan(FeatureBasis):
     def coefficients(self) -> Tensor:
         """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
         self._need_nodes()
-        found = dispatch.coefficients(self.circuit.gates, self.theta, self.node_angles, self.transform)
+        found = dispatch.coefficients(self._gates, self.theta, self.node_angles, self.transform)
         return self._per_edge(found.to(self.theta.dtype))
 
+    @property
+    def folds(self) -> bool:
+        """Whether the layer is features times coefficients: ⟨Z⟩ with data angles that all outputs share."""
+        return self.readout == "z" and self.encoding != "edge"
+
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        if self.readout == "z" and self.encoding != "edge":
-            return super().forward(x, weight)
-        return Basis.forward(self, x, weight)
+        """Σ_i weight_oi φ_oi(x_i); see :meth:`qkan.bases.Basis.forward`.
+
+        ``theta`` may carry the leading dimensions of ``x`` in front of (m, n, P), put there by
+        ``torch.func.functional_call``: every row then has circuits of its own, as fast-weight models need.
+
+        Raises:
+            ShapeError: ``theta`` carries other leading dimensions.
+        """
+        per_row = self._per_row(self.check_input(x))
+        by_nodes = self.folds and not per_row
+        if self._reason_for_reference(x) is not None:
+            return super().forward(x, weight) if by_nodes else Basis.forward(self, x, weight)
+        rows = x if x.dim() == 2 else x.reshape(-1, self.in_features)
+        if by_nodes:
+            work = rows.to(torch.float32)
+            u = self._encode(work) if self.encoding == "fixed" else self.data_angles(work)
+            y = dispatch.node_layer(u, self.theta, weight, self.out_features, self._recipe)
+        else:
+            y = self._edge_sum(rows, weight, per_row)
+        y = y.to(x.dtype)
+        return y if rows is x else y.reshape(*x.shape[:-1], self.out_features)
+
+    def _per_row(self, x: Tensor) -> bool:
+        """Whether ``theta`` differs from row to row."""
+        if self.theta.dim() == (3 if self.groups is None else 2):
+            return False
+        expected = (*x.shape[:-1], self.out_features, self.in_features, self.circuit.num_parameters)
+        if self.groups is not None or tuple(self.theta.shape) != expected:
+            raise ShapeError(
+                f"theta of shape {tuple(self.theta.shape)} must be {expected[-3:]}, or {expected} for circuits of "
+                "every row's own, without groups."
+            )
+        return True
+
+    def _edge_sum(self, rows: Tensor, weight: Tensor | None, per_row: bool) -> Tensor:
+        m, n = self.out_features, self.in_features
+        theta = self.theta.reshape(-1, *self.theta.shape[-3:]) if per_row else self._per_edge(self.theta)
+        one = theta.new_ones(())
+        arccos = self.ansatz == "px" and self.encoding != "fixed"
+        if self.encoding == "fixed":  # w arccos x, where the others take arccos(w x + b)
+            rows = self._encode(rows.to(torch.float32))
+            frequency = torch.as_tensor(self.initial_frequencies(), dtype=theta.dtype, device=theta.device)
+        else:
+            frequency = self._data_parameter(self.frequency)
+        shift = 0 * one if self.shift is None else self._data_parameter(self.shift)
+        shape = (m, n, self.reps)
+        weight = one.expand(m, n) if weight is None else weight
+        data = frequency.expand(shape), shift.expand(shape)
+        return dispatch.edge_sum(self._gates, rows, theta, *data, weight, self.readout, arccos)
+
+    def route(self, x: Tensor) -> tuple[str, str | None]:
+        """How ``forward`` computes: the route's name, and why plain PyTorch runs it (``None`` if a kernel does)."""
+        by_nodes = self.folds and not self._per_row(x)
+        name = "nodes: features times coefficients" if by_nodes else "per edge: every circuit on every row"
+        return name, self._reason_for_reference(x)
+
+    def _reason_for_reference(self, x: Tensor) -> str | None:
+        if self.extend == "error":
+            return "extend='error' looks at every data angle"
+        dtype = torch.promote_types(x.dtype, self.theta.dtype)
+        return dispatch.reason_for_reference(dtype, x.device)
 
     def edges(self, x: Tensor) -> Tensor:
-        if self.encoding == "edge":
-            self.check_input(x)
+        self.check_input(x)
+        if self._per_row(x) or self.encoding == "edge":
             angles = self.data_angles(x.to(accumulation_dtype(x.dtype)))
-            z = expectation_z(self.circuit.gates, self._per_edge(self.theta), angles).to(x.dtype)
+            if self.encoding != "edge":
+                angles = angles.unsqueeze(-3)
+            theta = self.theta if self._per_row(x) else self._per_edge(self.theta)
+            z = expectation_z(self.circuit.gates, theta, angles).to(x.dtype)
         else:
             z = super().edges(x)
         return amplitude_readout(z) if self.readout == "amplitude" else z
@@ -216,9 +285,7 @@ class Daruan(FeatureBasis):
         if self.extend == "error" and bool((u.abs() > 1).any()):
             worst = float(u.detach().abs().max())
             raise DomainError(f"px encodes arccos x and needs |x| <= 1, but got {worst:g}; use extend='clamp'.")
-        # arccos has an infinite slope at ±1: stay one rounding unit inside, so that gradients remain finite.
-        limit = 1 - torch.finfo(u.dtype).eps
-        return torch.acos(u.clamp(-limit, limit))
+        return arccos_angle(u)
 
     def _per_edge(self, values: Tensor) -> Tensor:
         """(m, n, K), from (groups, K) where circuits are shared."""

@@ -11,7 +11,7 @@ import torch
 
 import qkan
 from qkan.circuits import ANSATZE, daruan
-from qkan.kernels import dispatch, numba_cpu, ops, reference, spectral
+from qkan.kernels import dispatch, numba_cpu, ops, program, reference, spectral
 
 FORMS = {"serial": 0, "parallel": 1}
 
@@ -33,10 +33,10 @@ def circuit_case(ansatz: str, reps: int, count: int, degree: int, seed: int = 0)
 
 
 def kernel_arguments(circuit, theta, nodes, transform, out) -> tuple:
-    program, constants = ops._tables(ops.encode(circuit.gates))
+    gates, constants = program.table(program.encode(circuit.gates))
     angles = nodes.numpy().T
     tables = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
-    return theta.numpy(), program, constants, *tables, transform.float().numpy(), out
+    return theta.numpy(), gates, constants, *tables, transform.float().numpy(), out
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -106,14 +106,14 @@ def test_harmonics_and_gradient(degree, count, form):
 def test_operators_pass_opcheck():
     circuit, theta, nodes, transform, _ = circuit_case("rpz", 2, 6, 2)
     theta = theta.reshape(2, 3, -1).requires_grad_()
-    torch.library.opcheck(ops.coefficients, (theta, nodes.float(), transform.float(), ops.encode(circuit.gates)))
+    torch.library.opcheck(ops.coefficients, (theta, nodes.float(), transform.float(), program.encode(circuit.gates)))
     torch.library.opcheck(ops.harmonics, (torch.linspace(-2, 2, 12).reshape(4, 3).requires_grad_(), 3))
 
 
 @pytest.mark.parametrize("ansatz", ANSATZE)
 def test_circuits_survive_their_trip_as_text(ansatz):
     gates = daruan(3, ansatz).gates
-    assert ops.decode(ops.encode(gates)) == gates
+    assert program.decode(program.encode(gates)) == gates
 
 
 def test_strided_expanded_and_empty_inputs():
@@ -133,7 +133,7 @@ def test_gradients_of_gradients():
         first = torch.autograd.grad(y, (x, theta), create_graph=True)
         return list(torch.autograd.grad(sum(g.pow(2).sum() for g in first), (x, theta)))
 
-    text = ops.encode(circuit.gates)
+    text = program.encode(circuit.gates)
     compiled = second(
         lambda u: ops.harmonics(u, 2), lambda t: ops.coefficients(t, nodes.float(), transform.float(), text)
     )
