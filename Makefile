@@ -1,5 +1,6 @@
 # make run    create .venv, install, train on the breast-cancer data and write a report
 # make test   the same environment with the test tools, then the whole suite
+# make bench  side-by-side measurements against the published package (after make bench-peers)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 RUN    ?= runs/breast_cancer
@@ -7,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS   ?= 2
 
-.PHONY: run test lint types suite picture fixtures clean
+.PHONY: run test lint types suite picture fixtures bench bench-peers clean
 
 run: $(VENV)/.core
 	$(BIN)/qkan train --data breast_cancer --model qkan --seed 0 --out $(RUN)
@@ -15,8 +16,8 @@ run: $(VENV)/.core
 test: lint types suite
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check qkan circuits kernels tests tutorials
-	$(BIN)/ruff format --check qkan circuits kernels tests tutorials
+	$(BIN)/ruff check qkan circuits kernels tests tutorials benchmarks
+	$(BIN)/ruff format --check qkan circuits kernels tests tutorials benchmarks
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -34,6 +35,14 @@ fixtures:
 	$(PYTHON) -m venv build/official-venv
 	build/official-venv/bin/pip install --quiet -c constraints.txt torch==2.13.0 numpy sympy qkan==0.2.3
 	cd build && official-venv/bin/python ../tests/fixtures/record_official.py ../tests/fixtures/official.json
+
+# About fifteen minutes on two cores; leave the machine alone meanwhile.
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+# The published package beside the environment, not in it: both are imported as qkan.
+bench-peers: $(VENV)/.dev
+	$(PIP) --upgrade --target build/peers/official --no-deps qkan==0.2.3
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH."; exit 1; }

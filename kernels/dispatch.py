@@ -78,7 +78,7 @@ def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: in
     """
     single = torch.float32
     weight = None if weight is None else weight.to(single)
-    return node_ops.node_layer(u.to(single), theta.to(single), weight, out_features, recipe)[0]
+    return node_ops.run(u.to(single), theta.to(single), weight, out_features, recipe)
 
 
 def edge_sum(

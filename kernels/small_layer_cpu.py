@@ -7,7 +7,7 @@ the BLAS library; :mod:`qkan.kernels.node_ops` chooses.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from qkan.kernels import numba_cpu
 
@@ -46,49 +46,75 @@ def _dot(a, b):
 
 
 @njit(cache=True, fastmath={"contract"})
-def forward(u, theta, weight, grouped, circuit, torus, order, out, coefficients):
-    """U (B·n, 1 or L), theta (E, P), weight (m, n) -> out (B, m) and coefficients (E, K)."""
-    (m, n), size = weight.shape, coefficients.shape[1]
-    _COEFFICIENTS(theta, *circuit, coefficients)
-    features = np.empty((u.shape[0], size), f4)
+def _rows_forward(u, torus, order, matrix, out):
+    features = np.empty((u.shape[0], matrix.shape[1] * out.shape[0] // u.shape[0]), f4)
     _features(u, torus, order, features)
-    matrix = np.empty((m, n * size), f4)
-    _matrix(coefficients, weight, grouped, matrix)
-    rows = features.reshape(out.shape[0], n * size)
+    rows = features.reshape(out.shape[0], matrix.shape[1])
     for b in range(out.shape[0]):
-        for o in range(m):
+        for o in range(out.shape[1]):
             out[b, o] = _dot(rows[b], matrix[o])
 
 
 @njit(cache=True, fastmath={"contract"})
-def backward(grad, u, theta, weight, grouped, circuit, torus, order, coefficients, out_u, out_theta, out_weight):
-    """Grad (B, m) -> gradients with respect to u, theta and weight."""
-    (m, n), size = weight.shape, coefficients.shape[1]
-    features = np.empty((u.shape[0], size), f4)
+def _rows_backward(grad, u, torus, order, matrix, out_u, grad_matrix):
+    batch, width = grad.shape[0], matrix.shape[1]
+    features = np.empty((u.shape[0], width * batch // u.shape[0]), f4)
     _features(u, torus, order, features)
-    matrix, grad_matrix = np.empty((m, n * size), f4), np.zeros((m, n * size), f4)
-    _matrix(coefficients, weight, grouped, matrix)
-    grad_features = np.zeros((u.shape[0], size), f4)
-    rows, grad_rows = features.reshape(grad.shape[0], n * size), grad_features.reshape(grad.shape[0], n * size)
-    for b in range(grad.shape[0]):
+    grad_features = np.zeros_like(features)
+    rows, grad_rows = features.reshape(batch, width), grad_features.reshape(batch, width)
+    for b in range(batch):
         row, grad_row = rows[b], grad_rows[b]
-        for o in range(m):
+        for o in range(grad.shape[1]):
             g, line, grad_line = grad[b, o], matrix[o], grad_matrix[o]
-            for k in range(n * size):
+            for k in range(width):
                 grad_line[k] += g * row[k]
                 grad_row[k] += g * line[k]
     if torus:
         _TORUS_BACKWARD(grad_features, features, out_u)
     else:
         _HARMONICS_BACKWARD(grad_features, features, out_u.reshape(-1), order)
+
+
+def _forward(u, theta, weight, grouped, circuit, torus, order, parts, out, coefficients):
+    """U (B·n, 1 or L), theta (E, P), weight (m, n) -> out (B, m) and coefficients (E, K); rows in ``parts``."""
+    (m, n), batch = weight.shape, out.shape[0]
+    _COEFFICIENTS(theta, *circuit, coefficients)
+    matrix = np.empty((m, n * coefficients.shape[1]), f4)
+    _matrix(coefficients, weight, grouped, matrix)
+    per_part = (batch + parts - 1) // parts
+    for part in prange(parts):
+        first, last = part * per_part, min((part + 1) * per_part, batch)
+        if first < last:
+            _rows_forward(u[first * n : last * n], torus, order, matrix, out[first:last])
+
+
+def _backward(
+    grad, u, theta, weight, grouped, circuit, torus, order, parts, coefficients, out_u, out_theta, out_weight
+):
+    """Grad (B, m) -> gradients with respect to u, theta and weight."""
+    (m, n), (circuits, size), batch = weight.shape, coefficients.shape, grad.shape[0]
+    matrix, part_matrices = np.empty((m, n * size), f4), np.zeros((parts, m, n * size), f4)
+    _matrix(coefficients, weight, grouped, matrix)
+    per_part = (batch + parts - 1) // parts
+    for part in prange(parts):
+        first, last = part * per_part, min((part + 1) * per_part, batch)
+        if first < last:
+            rows = slice(first * n, last * n)
+            _rows_backward(grad[first:last], u[rows], torus, order, matrix, out_u[rows], part_matrices[part])
     grad_coefficients = np.zeros_like(coefficients)
     for o in range(m):
         for i in range(n):
-            e = i % coefficients.shape[0] if grouped else o * n + i
+            e = i % circuits if grouped else o * n + i
             total = f4(0)
             for k in range(size):
-                slope = grad_matrix[o, i * size + k]
+                slope = f4(0)
+                for part in range(parts):
+                    slope += part_matrices[part, o, i * size + k]
                 total += slope * coefficients[e, k]
                 grad_coefficients[e, k] += slope * weight[o, i]
             out_weight[o, i] = total
     _COEFFICIENTS_BACKWARD(grad_coefficients, theta, *circuit, out_theta)
+
+
+FORWARD = numba_cpu.both(_forward)
+BACKWARD = numba_cpu.both(_backward)

@@ -1,0 +1,158 @@
+"""One side of a comparison, in a process of its own: both packages are named ``qkan``.
+
+``python worker.py toolkit`` or ``python worker.py official`` reads one JSON command per line and answers with one JSON
+line. What libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+TARGET_STEP = 0.02  # seconds that one timed repetition lasts at least
+
+
+def draw(shape: tuple[int, ...], seed: int) -> Tensor:
+    """The same standard-normal numbers on both sides."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def frequencies(case: dict[str, Any]) -> Tensor:
+    """Data weights w_l of the case, (L,)."""
+    base = 3.0 if case["frequencies"] == "ternary" else 1.0
+    return base ** torch.arange(case["reps"])
+
+
+def toolkit(case: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The toolkit's layer and its parameters under common names."""
+    from qkan import KANLayer
+
+    n, m = case["inputs"], case["outputs"]
+    plain = {"base": None, "scale": False, "bias": False, "seed": 0}
+    if case["kind"] == "linear":
+        layer: nn.Module = nn.Linear(n * case["features"], m, bias=False)
+        return layer, dict(layer.named_parameters())
+    if case["kind"] != "daruan":
+        layer = KANLayer(n, m, basis=case["kind"], **plain)
+        return layer, dict(layer.named_parameters())
+    circuit = {key: case[key] for key in ("reps", "encoding", "frequencies")}
+    layer = KANLayer(n, m, **circuit, **plain)
+    with torch.no_grad():
+        layer.basis.theta.copy_(draw(tuple(layer.basis.theta.shape), 1))
+    named = {"theta": layer.basis.theta}
+    return layer, named | ({} if layer.basis.frequency is None else {"frequency": layer.basis.frequency})
+
+
+def official(case: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The published package's layer with the same parameters, exact solver, measuring Z."""
+    from qkan import QKAN
+
+    n, m, reps = case["inputs"], case["outputs"], case["reps"]
+    trainable = case["encoding"] != "fixed" or case["frequencies"] != "unit"
+    options = {"solver": "exact", "ansatz": "pz", "fast_measure": False, "preact_trainable": trainable}
+    model = QKAN([n, m], reps=reps, device="cpu", seed=0, **options)
+    layer = model.layers[0]
+    with torch.no_grad():
+        layer.theta.copy_(draw((m, n, 2 * (reps + 1)), 1).reshape(layer.theta.shape))
+        if trainable:
+            layer.preacts_weight.copy_(frequencies(case).expand_as(layer.preacts_weight))
+    model.load_state_dict(model.state_dict())  # changed weights are noticed on loading only
+    named = {"theta": layer.theta}
+    if trainable:
+        named |= {"frequency": layer.preacts_weight, "shift": layer.preacts_bias}
+    return model, named
+
+
+class Step:
+    """Forward and backward of one case."""
+
+    def __init__(self, build: Any, case: dict[str, Any]):
+        self.layer, self.named = build(case)
+        batch, width = case["batch"], case["inputs"] * max(1, case["features"])
+        self.x = draw((batch, width), 2).requires_grad_()
+        self.grad = draw((batch, case["outputs"]), 3)
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        self.y = self.layer(self.x)
+        return torch.autograd.grad(self.y, [self.x, *self.named.values()], self.grad)
+
+    def seconds(self, loops: int) -> float:
+        """Mean over ``loops`` runs."""
+        start = time.perf_counter()
+        for _ in range(loops):
+            self()
+        return (time.perf_counter() - start) / loops
+
+    def save(self, path: str) -> None:
+        """Output and gradients as arrays."""
+        grads = self()
+        names = ["x", *self.named]
+        arrays = {name: grad.numpy() for name, grad in zip(names, grads, strict=True)}
+        np.savez(path, y=self.y.detach().numpy(), **arrays)
+
+
+def memory_kib(field: str) -> int:
+    """A field of the process's memory status in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def peak_rise(build: Any, case: dict[str, Any]) -> int:
+    """KiB by which one step raises the peak of resident memory; code is compiled and loaded beforehand."""
+    for batch in (2, 130):  # kernels have a serial form for little work and a parallel one
+        Step(build, {**case, "batch": batch, "inputs": 12, "outputs": 12})()
+    step = Step(build, case)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = memory_kib("VmRSS")
+    step()
+    return max(memory_kib("VmHWM") - before, 4)
+
+
+def serve(side: str, answer: Any) -> None:
+    """Answer commands until the input ends."""
+    build = {"toolkit": toolkit, "official": official}[side]
+    step: Step | None = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        result: Any = None
+        if command["do"] == "build":
+            step = Step(build, command["case"])
+            step()
+            once = step.seconds(1)
+            result = max(1, math.ceil(TARGET_STEP / once))
+        elif command["do"] == "memory":
+            result = peak_rise(build, command["case"])
+        elif command["do"] == "time":
+            assert step is not None
+            result = step.seconds(command["loops"])
+        elif command["do"] == "save":
+            assert step is not None
+            step.save(command["path"])
+        answer.write(json.dumps(result) + "\n")
+        answer.flush()
+
+
+def main() -> None:
+    """Check which package answers to the name ``qkan``, then serve."""
+    side, threads = sys.argv[1], int(sys.argv[2])
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_num_threads(threads)
+    import qkan
+
+    if hasattr(qkan, "KANLayer") != (side == "toolkit"):
+        raise SystemExit(f"the worker {side!r} found another package under the name qkan: {qkan.__file__}")
+    serve(side, answer)
+
+
+if __name__ == "__main__":
+    main()
