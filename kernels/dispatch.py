@@ -9,7 +9,7 @@ import os
 import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qkan.errors import OptionError
 from qkan.kernels import edge_ops, node_ops, ops, spectral
@@ -55,6 +55,20 @@ def _numba_failure() -> str | None:
         else:
             _FAILURE.append("")
     return _FAILURE[0] or None
+
+
+def explain(module: nn.Module, x: Tensor) -> str:
+    """Which path every layer of ``module`` takes for inputs of the type, device and leading shape of ``x``, and why.
+
+    One line per basis in the module; a basis tells its path by a method ``route(x)``.
+    """
+    lines = []
+    for name, part in module.named_modules():
+        if hasattr(part, "route"):
+            path, reason = part.route(x)
+            how = "a compiled kernel" if reason is None else f"plain PyTorch, because {reason}"
+            lines.append(f"{name or type(part).__name__}: {path}; computed by {how}")
+    return "\n".join(lines)
 
 
 def harmonics(u: Tensor, degree: int) -> Tensor:

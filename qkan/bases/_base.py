@@ -88,11 +88,13 @@ class Basis(nn.Module):
         name: registered name.
         free_amplitude: True if the edge functions may take any size, so that initialisation can scale them.
         default_init: initialisation scheme a layer uses when none is named: "variance" or "power".
+        folds: True if the layer is features times coefficients, so that inference needs the coefficients only.
     """
 
     name: ClassVar[str] = "basis"
     free_amplitude: ClassVar[bool] = False
     default_init: ClassVar[str] = "variance"
+    folds: bool = False
 
     def __init__(self, in_features: int = 1, out_features: int = 1, *, seed: int | None = None):
         super().__init__()
@@ -142,6 +144,14 @@ class Basis(nn.Module):
         """Floating-point operations in matrix products of one forward pass over ``rows`` rows."""
         return 0
 
+    def route(self, x: Tensor) -> tuple[str, str | None]:
+        """How ``forward`` computes for inputs like ``x``: the path's name, and why plain PyTorch runs it.
+
+        The reason is ``None`` where a compiled kernel runs. See :func:`qkan.kernels.explain`.
+        """
+        name = "features times coefficients" if self.folds else "edge by edge"
+        return name, f"there is no compiled kernel for the basis {self.name!r}"
+
     # -- constants that follow the module's dtype and device ---------------------------------------------
 
     def constants(self) -> dict[str, np.ndarray]:
@@ -180,6 +190,7 @@ class FeatureBasis(Basis):
     """A basis of the form φ_oi(x) = Σ_k B_k(x) C_oik: the layer is one matrix product."""
 
     num_features: int
+    folds = True
 
     def features(self, x: Tensor) -> Tensor:
         """B_k(x_i): (..., n) -> (..., n, K). Half-precision input is evaluated in float32."""

@@ -175,7 +175,7 @@ class Daruan(FeatureBasis):
         return self._per_edge(found.to(self.theta.dtype))
 
     @property
-    def folds(self) -> bool:
+    def folds(self) -> bool:  # type: ignore[override]
         """Whether the layer is features times coefficients: ⟨Z⟩ with data angles that all outputs share."""
         return self.readout == "z" and self.encoding != "edge"
 
@@ -318,7 +318,8 @@ class Daruan(FeatureBasis):
 
     def _row_of_edges(self, o: Tensor, i: Tensor) -> Daruan:
         """The edges (o_j, i_j) as a float64 basis on the CPU with one input per edge and one output."""
-        row = Daruan(len(i), 1, **{**self.config(), "groups": None}, seed=0).double()
+        # A normal variable leaves the domain of "px": the averages are those of the clamped function.
+        row = Daruan(len(i), 1, **{**self.config(), "groups": None, "extend": None}, seed=0).double()
         own = (o, i) if self.groups is None else (i % self.groups,)
         place = own if self.encoding == "edge" else (i,)
         with torch.no_grad():

@@ -16,6 +16,7 @@ from qkan._random import generator, spawn
 from qkan.bases import Basis
 from qkan.bases._base import normal_nodes
 from qkan.errors import OptionError, ShapeError, check_choice
+from qkan.layers.frozen import FrozenKANLayer
 
 #: Base-branch activations by name.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -115,6 +116,17 @@ class KANLayer(nn.Module):
         for name, parameter in finer.named_parameters():
             parameter.requires_grad_(trainable[name])
         return finer
+
+    def freeze(self) -> FrozenKANLayer:
+        """The layer for inference, its coefficients computed once; later changes of this layer do not reach it."""
+        weight = self._edge_weight()
+        return FrozenKANLayer(
+            copy.deepcopy(self.basis),
+            None if weight is None else weight.detach(),
+            ACTIVATIONS[self.base] if self.base else None,
+            self._masked(self.base_weight).detach() if self.base else None,
+            None if self.bias is None else self.bias.detach(),
+        )
 
     def set_mask(self, mask: Tensor | None) -> None:
         """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all."""

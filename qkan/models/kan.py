@@ -128,6 +128,13 @@ class KAN(nn.Module):
         )
         return finer
 
+    def compile_inference(self) -> nn.Sequential:
+        """The network for inference: every layer frozen, so that no circuit is evaluated any more.
+
+        It takes and returns what the network does, without gradients to parameters, and does not follow later training.
+        """
+        return nn.Sequential(*(layer.freeze() for layer in self.layers)).eval()
+
     def plot(self, x: Tensor | np.ndarray | None = None, **options: Any) -> Any:
         """Draw the network with its edge functions over the data x (rows, n); returns a matplotlib Figure.
 
