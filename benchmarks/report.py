@@ -146,6 +146,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
             colour, marker = styles[name]
             label = f"{name}, exponent {exponent(sizes, seconds):.2f}"
             axes.loglog(sizes, 1e3 * np.array(seconds), color=colour, marker=marker, label=label)
+        if axis == "reps":
+            axes.set_xticks([1, 2, 3, 4, 6, 8], labels=["1", "2", "3", "4", "6", "8"])
+            axes.minorticks_off()
         axes.set_xlabel(names[axis])
         axes.set_ylabel("forward + backward, ms")
         axes.grid(True, which="major", alpha=0.3)

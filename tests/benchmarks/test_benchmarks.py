@@ -8,13 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
 import cases
+import pytest
 import report
 import run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def quick(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
