@@ -93,7 +93,7 @@ def data_trigs(slope, offset, x, arccos, trig):
 
 @njit(cache=True, fastmath={"contract"})
 def _step(axis, matrix, before, after, trig):
-    """After = R_axis(data angle) · matrix · before, in every lane; (3, lanes)."""
+    """Write R_axis(data angle) · matrix · before into ``after``, in every lane; both (3, lanes)."""
     p, q, r = plane(axis)
     x, y, z = before[0], before[1], before[2]
     out_p, out_q, out_r = after[p], after[q], after[r]
@@ -242,7 +242,7 @@ def _angle_gradients(program, theta, torques, out):
 
 
 def _edge_sum(x, theta, frequency, shift, weight, program, amplitude, arccos, splits, out):
-    """X (n, B), theta (m, n, P), frequency and shift (m, n, L), weight (m, n), out (m, B)."""
+    """Takes x (n, B), theta (m, n, P), frequency and shift (m, n, L), weight (m, n), out (m, B)."""
     m, n = weight.shape
     batch, reps = x.shape[1], frequency.shape[2]
     matrices = np.empty((m, n, reps + 1, 3, 3), f4)

@@ -94,7 +94,7 @@ def _walk_back(program, edge, start, count, x, v, adjoint, trigs, slopes, grads)
 
 
 def _row_sum(x, theta, frequency, shift, weight, program, amplitude, arccos, splits, out):
-    """X (n, B), theta (B, m, n, P), frequency and shift (m, n, L), weight (m, n), out (m, B)."""
+    """Takes x (n, B), theta (B, m, n, P), frequency and shift (m, n, L), weight (m, n), out (m, B)."""
     m, n = weight.shape
     batch, gates = x.shape[1], program[0].size
     blocks = (batch + LANES - 1) // LANES

@@ -1,7 +1,7 @@
 """A small layer of circuits in one compiled call each way: coefficients, features and their product.
 
 For small layers the time goes into calling, not into arithmetic. Large ones are better served by a matrix product from
-the BLAS library; :mod:`qkan.kernels.node_ops` chooses.
+the BLAS library; :mod:`qkan.kernels.node_layer_cpu` chooses.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _rows_backward(grad, u, torus, order, matrix, out_u, grad_matrix):
 
 
 def _forward(u, theta, weight, grouped, circuit, torus, order, parts, out, coefficients):
-    """U (B·n, 1 or L), theta (E, P), weight (m, n) -> out (B, m) and coefficients (E, K); rows in ``parts``."""
+    """From u (B·n, 1 or L), theta (E, P), weight (m, n) to out (B, m) and coefficients (E, K), rows in ``parts``."""
     (m, n), batch = weight.shape, out.shape[0]
     _COEFFICIENTS(theta, *circuit, coefficients)
     matrix = np.empty((m, n * coefficients.shape[1]), f4)
@@ -91,7 +91,7 @@ def _forward(u, theta, weight, grouped, circuit, torus, order, parts, out, coeff
 def _backward(
     grad, u, theta, weight, grouped, circuit, torus, order, parts, coefficients, out_u, out_theta, out_weight
 ):
-    """Grad (B, m) -> gradients with respect to u, theta and weight."""
+    """From grad (B, m) to the gradients with respect to u, theta and weight."""
     (m, n), (circuits, size), batch = weight.shape, coefficients.shape, grad.shape[0]
     matrix, part_matrices = np.empty((m, n * size), f4), np.zeros((parts, m, n * size), f4)
     _matrix(coefficients, weight, grouped, matrix)
