@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numba import njit, prange
 
 f4, i4 = np.float32, np.int32
@@ -30,6 +31,16 @@ _BLOCK = 64
 _LANES = 32
 
 THETA, DATA = 0, 1
+
+
+def _start_threads() -> None:
+    """Starting Numba's threads resets the OpenMP thread count that PyTorch shares: do it now, and set it back."""
+    count = torch.get_num_threads()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    torch.set_num_threads(count)
+
+
+_start_threads()
 
 
 def both(function: Callable[..., None]) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -206,3 +207,19 @@ print(len(caught), caught[0].category.__name__, "plain PyTorch is used instead" 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "RuntimeWarning", "True"]
+
+
+def test_kernels_leave_the_thread_count_of_pytorch_alone():
+    """Numba and PyTorch share one OpenMP; starting Numba's threads must not undo torch.set_num_threads."""
+    code = """
+import numpy as np, torch
+torch.set_num_threads(1)
+import numba
+from qkan.kernels import numba_cpu
+print(torch.get_num_threads())
+numba_cpu.HARMONICS[1](np.ones(1000, np.float32), np.empty((1000, 3), np.float32), 1)
+print(torch.get_num_threads())
+"""
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["1", "1"]
