@@ -78,11 +78,14 @@ def harmonics(u: Tensor, degree: int) -> Tensor:
     return ops.harmonics(u.to(torch.float32), degree).to(u.dtype)
 
 
-def coefficients(gates: str, theta: Tensor, node_angles: Tensor, transform: Tensor) -> Tensor:
-    """Fourier coefficients of ⟨Z⟩ from its node values: theta (..., P) -> (..., K), in float32 or better."""
+def coefficients(theta: Tensor, recipe: str) -> Tensor | None:
+    """Fourier coefficients of ⟨Z⟩ by a compiled kernel in float32: theta (..., P) -> (..., K).
+
+    ``None`` where no kernel applies: the caller then has the nodes on the right device.
+    """
     if reason_for_reference(theta.dtype, theta.device) is not None:
-        return ops.coefficients_reference(theta, node_angles, transform, gates)
-    return ops.coefficients(theta.to(torch.float32), node_angles.to(torch.float32), transform.to(torch.float32), gates)
+        return None
+    return ops.coefficients(theta.to(torch.float32), recipe)
 
 
 def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, recipe: str) -> Tensor:

@@ -42,7 +42,7 @@ def _features_backward(read: Tables, grad: Tensor, features: Tensor, out: Tensor
         numba_cpu.run(forms, work, threads, *arrays, out.numpy().reshape(-1), read.order)
 
 
-def _circuits(forms: Any, grad: tuple[np.ndarray, ...], read: Tables, theta: Tensor, out: Tensor) -> None:
+def run_circuits(forms: Any, grad: tuple[np.ndarray, ...], read: Tables, theta: Tensor, out: Tensor) -> None:
     """Run a coefficient kernel for all circuits."""
     flat = theta.numpy().reshape(-1, theta.shape[-1])
     work = len(flat) * len(read.gates) * len(read.transform)
@@ -69,7 +69,7 @@ def forward(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, 
             forms, work, threads, *arrays, threads, out.numpy(), coefficients.numpy().reshape(-1, len(read.transform))
         )
         return out, coefficients
-    _circuits(numba_cpu.COEFFICIENTS, (), read, theta, coefficients)
+    run_circuits(numba_cpu.COEFFICIENTS, (), read, theta, coefficients)
     matrix = _matrix(coefficients, weight, u.shape[1], out_features)
     for rows in _chunks(u.shape[0], matrix.shape[1]):
         torch.mm(_features(read, u[rows]).flatten(1), matrix.t(), out=out[rows])
@@ -129,7 +129,7 @@ def backward(
         grad_edges = torch.zeros_like(coefficients).index_add_(0, index, grad_edges.sum(0))
     grad_theta = torch.empty_like(theta)
     flat = grad_edges.contiguous().numpy().reshape(-1, len(read.transform))
-    _circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), read, theta, grad_theta)
+    run_circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), read, theta, grad_theta)
     return grad_u, grad_theta, grad_weight
 
 

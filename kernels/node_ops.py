@@ -66,13 +66,18 @@ def tables(text: str) -> Tables:
     return Tables(kind == "torus", order, nodes, transform, *table(gates), *trigs, transform.astype(np.float32), gates)
 
 
-def node_layer_reference(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
-    """What :func:`node_layer` computes, in plain PyTorch."""
+def coefficients_reference(theta: Tensor, text: str) -> Tensor:
+    """Fourier coefficients of ⟨Z⟩ by a recipe, in plain PyTorch: theta (..., P) -> (..., K)."""
     read = tables(text)
     nodes = torch.as_tensor(read.nodes, dtype=theta.dtype, device=theta.device)
     values = reference.expectation_z(decode(read.text), theta.unsqueeze(-2), nodes)
-    found = values @ torch.as_tensor(read.values_to_coefficients, dtype=theta.dtype, device=theta.device)
-    coefficients = per_edge(found, u.shape[1], out_features)
+    return values @ torch.as_tensor(read.values_to_coefficients, dtype=theta.dtype, device=theta.device)
+
+
+def node_layer_reference(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
+    """What :func:`node_layer` computes, in plain PyTorch."""
+    read = tables(text)
+    coefficients = per_edge(coefficients_reference(theta, text), u.shape[1], out_features)
     if weight is not None:
         coefficients = coefficients * weight.unsqueeze(-1)
     features = spectral.torus_harmonics(u) if read.torus else spectral.harmonics(u, read.order)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from qkan.kernels import reference, spectral
-from qkan.kernels.program import decode, table
+from qkan.kernels import node_ops, spectral
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -84,84 +83,55 @@ harmonics.register_autograd(_differentiate_harmonics, setup_context=_save_harmon
 # -- circuit coefficients ------------------------------------------------------------------------------------------
 
 
-def coefficients_reference(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
-    """What :func:`coefficients` computes, in plain PyTorch."""
-    return reference.expectation_z(decode(gates), theta.unsqueeze(-2), node_angles) @ transform
-
-
 @torch.library.custom_op("qkan::coefficients", mutates_args=(), device_types="cpu")
-def coefficients(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
-    """Fourier coefficients of ⟨Z⟩: theta (..., P), node_angles (K, L), transform (K, K) -> (..., K); float32."""
-    from qkan.kernels import numba_cpu
+def coefficients(theta: Tensor, text: str) -> Tensor:
+    """Fourier coefficients of ⟨Z⟩: theta (..., P) -> (..., K), float32; ``text`` is a recipe (see ``node_ops``)."""
+    from qkan.kernels import node_layer_cpu, numba_cpu
 
-    out = theta.new_empty(*theta.shape[:-1], transform.shape[0])
-    _run_circuits(numba_cpu.COEFFICIENTS, (), theta, node_angles, transform, gates, out)
+    read = node_ops.tables(text)
+    out = theta.new_empty(*theta.shape[:-1], len(read.transform))
+    node_layer_cpu.run_circuits(numba_cpu.COEFFICIENTS, (), read, theta.detach().contiguous(), out)
     return out
 
 
 @coefficients.register_fake
-def _(theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
-    return theta.new_empty(*theta.shape[:-1], transform.shape[0])
+def _(theta: Tensor, text: str) -> Tensor:
+    return theta.new_empty(*theta.shape[:-1], len(node_ops.tables(text).transform))
 
 
 @torch.library.custom_op("qkan::coefficients_backward", mutates_args=(), device_types="cpu")
-def coefficients_backward(grad: Tensor, theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+def coefficients_backward(grad: Tensor, theta: Tensor, text: str) -> Tensor:
     """Gradient with respect to theta, by the reversible adjoint."""
-    from qkan.kernels import numba_cpu
+    from qkan.kernels import node_layer_cpu, numba_cpu
 
     out = theta.new_empty(theta.shape)
-    flat = _array(grad).reshape(-1, transform.shape[0])
-    _run_circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), theta, node_angles, transform, gates, out)
+    flat = _array(grad).reshape(-1, grad.shape[-1])
+    read, angles = node_ops.tables(text), theta.detach().contiguous()
+    node_layer_cpu.run_circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), read, angles, out)
     return out
 
 
 @coefficients_backward.register_fake
-def _(grad: Tensor, theta: Tensor, node_angles: Tensor, transform: Tensor, gates: str) -> Tensor:
+def _(grad: Tensor, theta: Tensor, text: str) -> Tensor:
     return theta.new_empty(theta.shape)
 
 
 @register_flop_formula(torch.ops.qkan.coefficients)
-def _coefficient_flops(theta: Any, node_angles: Any, transform: Any, *_: Any, **__: Any) -> int:
+def _coefficient_flops(theta: Any, text: str, **_: Any) -> int:
     """The matrix product in it, as if it were a ``matmul``: two per multiply-add, for each circuit."""
-    return 2 * math.prod(theta[:-1]) * transform[0] * transform[1]
-
-
-def _run_circuits(
-    forms: Any,
-    grad: tuple[np.ndarray, ...],
-    theta: Tensor,
-    node_angles: Tensor,
-    transform: Tensor,
-    gates: str,
-    out: Tensor,
-) -> None:
-    from qkan.kernels import numba_cpu
-
-    program, constants = table(gates)
-    angles = _array(node_angles).T.astype(np.float64)
-    nodes = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
-    flat = _array(theta).reshape(-1, theta.shape[-1])
-    work = len(flat) * len(program) * transform.shape[0]
-    result = out.numpy().reshape(-1, out.shape[-1])
-    arguments = (*grad, flat, program, constants, *nodes, _array(transform), result)
-    numba_cpu.run(forms, work, torch.get_num_threads(), *arguments)
+    return 2 * math.prod(theta[:-1]) * len(node_ops.tables(text).transform) ** 2
 
 
 def _save_coefficients(ctx: Any, inputs: Any, output: Tensor) -> None:
-    theta, node_angles, transform, gates = inputs
-    ctx.save_for_backward(theta, node_angles, transform)
-    ctx.gates = gates
+    theta, ctx.text = inputs
+    ctx.save_for_backward(theta)
 
 
-def _differentiate_coefficients(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-    theta, node_angles, transform = ctx.saved_tensors
+def _differentiate_coefficients(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    (theta,) = ctx.saved_tensors
     if torch.is_grad_enabled():
-
-        def again(angles: Tensor) -> Tensor:
-            return coefficients_reference(angles, node_angles, transform, ctx.gates)
-
-        return _grad_by_reference(again, theta, grad), None, None, None
-    return coefficients_backward(grad, theta, node_angles, transform, ctx.gates), None, None, None
+        return _grad_by_reference(lambda angles: node_ops.coefficients_reference(angles, ctx.text), theta, grad), None
+    return coefficients_backward(grad, theta, ctx.text), None
 
 
 coefficients.register_autograd(_differentiate_coefficients, setup_context=_save_coefficients)

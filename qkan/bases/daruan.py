@@ -171,7 +171,9 @@ class Daruan(FeatureBasis):
     def coefficients(self) -> Tensor:
         """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
         self._need_nodes()
-        found = dispatch.coefficients(self._gates, self.theta, self.node_angles, self.transform)
+        found = dispatch.coefficients(self.theta, self._recipe)
+        if found is None:
+            found = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles) @ self.transform
         return self._per_edge(found.to(self.theta.dtype))
 
     @property
@@ -289,10 +291,7 @@ class Daruan(FeatureBasis):
 
     def _per_edge(self, values: Tensor) -> Tensor:
         """(m, n, K), from (groups, K) where circuits are shared."""
-        if self.groups is None:
-            return values
-        index = torch.arange(self.in_features, device=values.device) % self.groups
-        return values[index].expand(self.out_features, -1, -1)
+        return values if self.groups is None else node_ops.per_edge(values, self.in_features, self.out_features)
 
     # -- analysis ----------------------------------------------------------------------------------------
 

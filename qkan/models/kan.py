@@ -129,9 +129,10 @@ class KAN(nn.Module):
         return finer
 
     def compile_inference(self) -> nn.Sequential:
-        """The network for inference: every layer frozen, so that no circuit is evaluated any more.
+        """The network for inference, every layer frozen: where layers fold into coefficients, no circuit runs any more.
 
-        It takes and returns what the network does, without gradients to parameters, and does not follow later training.
+        See :meth:`qkan.KANLayer.freeze`. It takes and returns what the network does, without gradients to parameters,
+        and does not follow later training.
         """
         return nn.Sequential(*(layer.freeze() for layer in self.layers)).eval()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,13 @@ def test_every_target_of_fixed_nodes_has_its_floor():
         assert (floor is None) == (target.case.encoding == "edge")
         if floor is not None:
             assert floor.features == (7 if target.case.label.endswith(" fixed") else 27)
+
+
+def test_the_figures_in_the_readme_are_those_of_the_results_it_names():
+    page = " ".join((ROOT / "README.md").read_text().split())
+    (name,) = set(re.findall(r"benchmarks/results/([\w-]+)\.md", page))
+    rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["targets"]
+    ratios = {row["label"]: f"{report.ratio(row):.0f} times" for row in rows}
+    for size in ("(16, 4, 4, 3)", "(1000, 10, 10, 3)", "(1024, 64, 64, 3)"):
+        assert f"{ratios[f'{size} fixed']} at {size}" in page
+    assert f"{ratios['(1024, 64, 64, 3) edge']} with trainable per-edge encodings" in page

@@ -12,7 +12,7 @@ import torch
 
 import qkan
 from qkan.circuits import ANSATZE, daruan
-from qkan.kernels import dispatch, numba_cpu, ops, program, reference, spectral
+from qkan.kernels import dispatch, node_ops, numba_cpu, ops, program, reference, spectral
 
 FORMS = {"serial": 0, "parallel": 1}
 
@@ -105,9 +105,10 @@ def test_harmonics_and_gradient(degree, count, form):
 
 
 def test_operators_pass_opcheck():
-    circuit, theta, nodes, transform, _ = circuit_case("rpz", 2, 6, 2)
+    circuit, theta, *_ = circuit_case("rpz", 2, 6, 2)
     theta = theta.reshape(2, 3, -1).requires_grad_()
-    torch.library.opcheck(ops.coefficients, (theta, nodes.float(), transform.float(), program.encode(circuit.gates)))
+    recipe = node_ops.recipe(program.encode(circuit.gates), [1, 1], 2)
+    torch.library.opcheck(ops.coefficients, (theta, recipe))
     torch.library.opcheck(ops.harmonics, (torch.linspace(-2, 2, 12).reshape(4, 3).requires_grad_(), 3))
 
 
@@ -127,21 +128,15 @@ def test_strided_expanded_and_empty_inputs():
 def test_gradients_of_gradients():
     x = torch.linspace(-2, 2, 9, requires_grad=True)
     theta = circuit_case("pz", 2, 3, 2)[1].requires_grad_()
-    circuit, _, nodes, transform, _ = circuit_case("pz", 2, 3, 2)
+    recipe = node_ops.recipe(program.encode(daruan(2, "pz").gates), [1, 1], 2)
 
     def second(harmonics, coefficients) -> list[torch.Tensor]:
         y = (harmonics(x) @ coefficients(theta).T).pow(2).sum()
         first = torch.autograd.grad(y, (x, theta), create_graph=True)
         return list(torch.autograd.grad(sum(g.pow(2).sum() for g in first), (x, theta)))
 
-    text = program.encode(circuit.gates)
-    compiled = second(
-        lambda u: ops.harmonics(u, 2), lambda t: ops.coefficients(t, nodes.float(), transform.float(), text)
-    )
-    plain = second(
-        lambda u: spectral.harmonics(u, 2),
-        lambda t: ops.coefficients_reference(t, nodes.float(), transform.float(), text),
-    )
+    compiled = second(lambda u: ops.harmonics(u, 2), lambda t: ops.coefficients(t, recipe))
+    plain = second(lambda u: spectral.harmonics(u, 2), lambda t: node_ops.coefficients_reference(t, recipe))
     for found, expected in zip(compiled, plain, strict=True):
         assert relative(found, expected) < 1e-5
 
