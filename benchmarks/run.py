@@ -159,14 +159,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=7, help="timed repetitions (default 7)")
     parser.add_argument("--quick", action="store_true", help="tiny layers only: tries the suite, says nothing on speed")
     parser.add_argument("--no-peer", action="store_true", help="measure the toolkit alone")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name in ("threads", "repetitions"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)} must be 1 or more")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write JSON, Markdown and the plot, and print the table."""
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    result = measure(options, lambda text: print(text, flush=True))
+    try:
+        result = measure(options, lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was written")
     written = report.write(result, options.out)
     print((options.out / written["table"]).read_text())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -151,6 +152,7 @@ def serve(side: str, answer: Any) -> None:
 def main() -> None:
     """Check which package answers to the name ``qkan``, then serve."""
     side, threads = sys.argv[1], int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends this process by closing its input
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     torch.set_num_threads(threads)

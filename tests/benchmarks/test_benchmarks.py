@@ -105,3 +105,17 @@ def test_the_figures_in_the_readme_are_those_of_the_results_it_names():
     for size in ("(16, 4, 4, 3)", "(1000, 10, 10, 3)", "(1024, 64, 64, 3)"):
         assert f"{ratios[f'{size} fixed']} at {size}" in page
     assert f"{ratios['(1024, 64, 64, 3) edge']} with trainable per-edge encodings" in page
+
+
+def test_counts_below_one_and_an_interruption_are_one_sentence(monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--repetitions", "0"])
+    assert "--repetitions 0 must be 1 or more" in capsys.readouterr().err
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "measure", interrupt)
+    with pytest.raises(SystemExit, match="interrupted; nothing was written"):
+        run.main(["--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
