@@ -18,9 +18,17 @@ from numba import njit, prange
 from qkan.kernels.numba_cpu import both, plane, sincos_block
 
 f4 = np.float32
+#: At most so many rows in a block: what a circuit needs of them stays in the first-level cache.
 LANES = 128
 _ONE, _HALF, _EPS = f4(1), f4(0.5), f4(np.finfo(np.float32).eps)
 _INSIDE = f4(_ONE - _EPS)
+
+
+@njit(cache=True)
+def block_shape(batch):
+    """Blocks into which ``batch`` rows are cut, and lanes of a block: a multiple of 16, at most LANES."""
+    blocks = max(1, (batch + LANES - 1) // LANES)
+    return blocks, ((batch + blocks - 1) // blocks + 15) // 16 * 16
 
 
 # Sums over lanes may be taken in any order; the flag "reassoc" stays on the additions of the functions that carry it.
@@ -28,7 +36,7 @@ _INSIDE = f4(_ONE - _EPS)
 def lane_sum(a):
     """Σ over the lanes."""
     total = f4(0)
-    for j in range(LANES):
+    for j in range(a.size):
         total += a[j]
     return total
 
@@ -37,7 +45,7 @@ def lane_sum(a):
 def lane_dot(a, b):
     """Σ a·b over the lanes."""
     total = f4(0)
-    for j in range(LANES):
+    for j in range(a.size):
         total += a[j] * b[j]
     return total
 
@@ -60,7 +68,7 @@ def _fixed_angle(program, g, theta):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _matrices(program, theta, out):
+def matrices_between(program, theta, out):
     """The rotations (L+1, 3, 3) before, between and after the data gates of one edge; theta (P,)."""
     out[:] = f4(0)
     for c in range(3):
@@ -80,9 +88,9 @@ def data_trigs(slope, offset, x, arccos, trig):
     sines, cosines, derivative = trig[0], trig[1], trig[2]
     if not arccos:
         derivative[:] = _ONE
-        sincos_block(slope, offset, x, sines, cosines, LANES)
+        sincos_block(slope, offset, x, sines, cosines, x.size)
         return
-    for j in range(LANES):
+    for j in range(x.size):
         u = slope * x[j] + offset
         free = abs(u) < _INSIDE
         u = _INSIDE if u > _INSIDE else (-_INSIDE if u < -_INSIDE else u)
@@ -101,7 +109,7 @@ def _step(axis, matrix, before, after, trig):
     p0, p1, p2 = matrix[p, 0], matrix[p, 1], matrix[p, 2]
     q0, q1, q2 = matrix[q, 0], matrix[q, 1], matrix[q, 2]
     r0, r1, r2 = matrix[r, 0], matrix[r, 1], matrix[r, 2]
-    for j in range(LANES):
+    for j in range(sines.size):
         v_p = p0 * x[j] + p1 * y[j] + p2 * z[j]
         v_q = q0 * x[j] + q1 * y[j] + q2 * z[j]
         out_r[j] = r0 * x[j] + r1 * y[j] + r2 * z[j]
@@ -110,7 +118,7 @@ def _step(axis, matrix, before, after, trig):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _evolve(program, edge, x, states, trigs):
+def evolve(program, edge, x, states, trigs):
     """Bloch vectors after every data gate: states (L+1, 3, lanes), the first of them |+⟩; trigs (L, 3, lanes)."""
     theta, frequency, shift, matrices, arccos = edge
     row = 0
@@ -124,20 +132,20 @@ def _evolve(program, edge, x, states, trigs):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _read(matrix, state, amplitude, values, slopes):
+def read(matrix, state, amplitude, values, slopes):
     """Readout of matrix · state and its slope in z.
 
     ⟨Z⟩ itself, or |α|-|β| = Z/√(1 + √(1-Z²)) with 1-Z² = x²+y², which is free of cancellation.
     """
     x, y, z = state[0], state[1], state[2]
     z0, z1, z2 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
-    for j in range(LANES):
+    for j in range(values.size):
         values[j] = z0 * x[j] + z1 * y[j] + z2 * z[j]
     if not amplitude:
         slopes[:] = _ONE
         return
     x0, x1, x2, y0, y1, y2 = matrix[0, 0], matrix[0, 1], matrix[0, 2], matrix[1, 0], matrix[1, 1], matrix[1, 2]
-    for j in range(LANES):
+    for j in range(values.size):
         v_x, v_y = x0 * x[j] + x1 * y[j] + x2 * z[j], y0 * x[j] + y1 * y[j] + y2 * z[j]
         slopes[j] = v_x * v_x + v_y * v_y
     amplitude_block(values, slopes)
@@ -146,7 +154,7 @@ def _read(matrix, state, amplitude, values, slopes):
 @njit(cache=True, fastmath={"contract"})
 def amplitude_block(values, slopes):
     """Amplitude readout in place: values hold Z and slopes 1-Z² on entry, readout and slope on return."""
-    for j in range(LANES):
+    for j in range(values.size):
         z, square = values[j], slopes[j]
         root = math.sqrt(_EPS if square < _EPS else square)
         inverse = _ONE / math.sqrt(_ONE + root)
@@ -171,7 +179,7 @@ def _step_back(axis, matrix, state, adjoint, before, trig, frequency, x, grad_ro
     q0, q1, q2 = matrix[0, q], matrix[1, q], matrix[2, q]
     r0, r1, r2 = matrix[0, r], matrix[1, r], matrix[2, r]
     sum_p, sum_q, sum_r, sum_frequency, sum_shift = f4(0), f4(0), f4(0), f4(0), f4(0)
-    for j in range(LANES):
+    for j in range(x.size):
         l_p = p0 * a[j] + p1 * b[j] + p2 * c[j]
         l_q = q0 * a[j] + q1 * b[j] + q2 * c[j]
         l_r = r0 * a[j] + r1 * b[j] + r2 * c[j]
@@ -190,7 +198,7 @@ def _step_back(axis, matrix, state, adjoint, before, trig, frequency, x, grad_ro
 
 
 @njit(cache=True, fastmath={"contract"})
-def _walk_back(program, edge, x, states, trigs, adjoints, grad_row, grad_frequency, grad_shift, torques):
+def walk_back(program, edge, x, states, trigs, adjoints, grad_row, grad_frequency, grad_shift, torques):
     """Walk from ``adjoints[L]`` back to the start, adding one block's derivatives of one edge; torques (L+1, 3)."""
     _, frequency, _, matrices, _ = edge
     row = trigs.shape[0]
@@ -215,7 +223,7 @@ def _walk_back(program, edge, x, states, trigs, adjoints, grad_row, grad_frequen
 
 
 @njit(cache=True, fastmath={"contract"})
-def _angle_gradients(program, theta, torques, out):
+def angle_gradients(program, theta, torques, out):
     """From the torques of one edge to its trainable angles, (P,).
 
     The torque before the first data gate is known after M_0 and is turned back; the others are known before their
@@ -248,25 +256,25 @@ def _edge_sum(x, theta, frequency, shift, weight, program, amplitude, arccos, sp
     matrices = np.empty((m, n, reps + 1, 3, 3), f4)
     for o in prange(m):
         for i in range(n):
-            _matrices(program, theta[o, i], matrices[o, i])
-    blocks = (batch + LANES - 1) // LANES
+            matrices_between(program, theta[o, i], matrices[o, i])
+    blocks, lanes = block_shape(batch)
     per_part = (blocks + splits - 1) // splits
     for task in prange(m * splits):
         o, part = task // splits, task % splits
-        lines = np.zeros((4, LANES), f4)
+        lines = np.zeros((4, lanes), f4)
         row, values, slopes, total = lines[0], lines[1], lines[2], lines[3]
-        states, trigs = np.zeros((reps + 1, 3, LANES), f4), np.empty((reps, 3, LANES), f4)
+        states, trigs = np.zeros((reps + 1, 3, lanes), f4), np.empty((reps, 3, lanes), f4)
         states[0, 0] = _ONE
         for block in range(part * per_part, min((part + 1) * per_part, blocks)):
-            start = block * LANES
-            count = min(LANES, batch - start)
+            start = block * lanes
+            count = min(lanes, batch - start)
             total[:] = f4(0)
             for i in range(n):
                 row[:count] = x[i, start : start + count]
                 edge = (theta[o, i], frequency[o, i], shift[o, i], matrices[o, i], arccos)
-                _evolve(program, edge, row, states, trigs)
-                _read(matrices[o, i, reps], states[reps], amplitude, values, slopes)
-                for j in range(LANES):
+                evolve(program, edge, row, states, trigs)
+                read(matrices[o, i, reps], states[reps], amplitude, values, slopes)
+                for j in range(lanes):
                     total[j] += weight[o, i] * values[j]
             out[o, start : start + count] = total[:count]
 
@@ -284,22 +292,22 @@ def _edge_sum_backward(
     matrices = np.empty((m, n, reps + 1, 3, 3), f4)
     for o in prange(m):
         for i in range(n):
-            _matrices(program, theta[o, i], matrices[o, i])
-    blocks = (batch + LANES - 1) // LANES
+            matrices_between(program, theta[o, i], matrices[o, i])
+    blocks, lanes = block_shape(batch)
     per_part = (blocks + splits - 1) // splits
     for task in prange(n * splits):
         i, part = task // splits, task % splits
-        lines = np.zeros((5, LANES), f4)
+        lines = np.zeros((5, lanes), f4)
         row, values, slopes, upstream, grad_row = lines[0], lines[1], lines[2], lines[3], lines[4]
-        states, trigs = np.zeros((reps + 1, 3, LANES), f4), np.empty((reps, 3, LANES), f4)
+        states, trigs = np.zeros((reps + 1, 3, lanes), f4), np.empty((reps, 3, lanes), f4)
         states[0, 0] = _ONE
-        adjoints = np.zeros((reps + 1, 3, LANES), f4)
+        adjoints = np.zeros((reps + 1, 3, lanes), f4)
         torques = np.zeros((m, reps + 1, 3), f4)
         out_data[:, part, :, i] = f4(0)
         out_weight[part, :, i] = f4(0)
         for block in range(part * per_part, min((part + 1) * per_part, blocks)):
-            start = block * LANES
-            count = min(LANES, batch - start)
+            start = block * lanes
+            count = min(lanes, batch - start)
             row[:count] = x[i, start : start + count]
             row[count:] = f4(0)
             upstream[count:] = f4(0)
@@ -307,17 +315,17 @@ def _edge_sum_backward(
             for o in range(m):
                 edge = (theta[o, i], frequency[o, i], shift[o, i], matrices[o, i], arccos)
                 upstream[:count] = grad[o, start : start + count]
-                _evolve(program, edge, row, states, trigs)
-                _read(matrices[o, i, reps], states[reps], amplitude, values, slopes)
+                evolve(program, edge, row, states, trigs)
+                read(matrices[o, i, reps], states[reps], amplitude, values, slopes)
                 out_weight[part, o, i] += lane_dot(upstream, values)
                 adjoints[reps, :2] = f4(0)
-                for j in range(LANES):
+                for j in range(lanes):
                     adjoints[reps, 2, j] = upstream[j] * weight[o, i] * slopes[j]
                 grads = grad_row, out_data[0, part, o, i], out_data[1, part, o, i], torques[o]
-                _walk_back(program, edge, row, states, trigs, adjoints, *grads)
+                walk_back(program, edge, row, states, trigs, adjoints, *grads)
             out_x[i, start : start + count] = grad_row[:count]
         for o in range(m):
-            _angle_gradients(program, theta[o, i], torques[o], out_theta[part, o, i])
+            angle_gradients(program, theta[o, i], torques[o], out_theta[part, o, i])
 
 
 EDGE_SUM = both(_edge_sum)

@@ -112,3 +112,9 @@ def edge_sum(
     single = torch.float32
     data = frequency.to(single), shift.to(single)
     return edge_ops.edge_sum(x.to(single), theta.to(single), *data, weight.to(single), gates, readout, arccos)
+
+
+def edge_nodes(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: bool) -> int:
+    """Nodes between which :func:`edge_sum` interpolates this batch (B, n), 0 where it takes every row."""
+    where = edge_ops.interval(x.to(torch.float32), theta, frequency.to(torch.float32), readout, arccos)
+    return 0 if where is None else where.nodes

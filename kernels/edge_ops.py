@@ -1,7 +1,8 @@
-"""The per-edge CPU kernels as PyTorch operators.
+"""The per-edge CPU kernels as PyTorch operators, in float32.
 
-They take float32 and need memory for inputs, outputs and parameters only. Gradients of gradients go through
-:func:`qkan.kernels.reference.edge_sum`.
+A large batch is interpolated between a few nodes where the circuits allow it (:mod:`qkan.kernels.chebyshev_cpu`); the
+others run every circuit on every row. Either way memory is that of inputs, outputs and parameters. Gradients of
+gradients go through :func:`qkan.kernels.reference.edge_sum`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ def _splits(features: int, batch: int) -> int:
     return 1 if features >= 2 * threads else max(1, min(blocks, threads))
 
 
+def interval(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: bool) -> Any:
+    """Where interpolation takes the place of every row: ⟨Z⟩ of circuits that all rows share, in a large batch."""
+    from qkan.kernels import chebyshev_cpu
+
+    if theta.dim() != 3 or readout != "z" or arccos:
+        return None
+    return chebyshev_cpu.interval(x.detach(), frequency.detach())
+
+
 def _work(weight: Tensor, batch: int, gates: str) -> int:
     return weight.numel() * batch * len(program(gates).axes)
 
@@ -52,8 +62,11 @@ def edge_sum(
     arccos: bool,
 ) -> Tensor:
     """See :func:`qkan.kernels.reference.edge_sum`; ``gates`` is the circuit as text."""
-    from qkan.kernels import bloch_cpu, bloch_rows_cpu, numba_cpu
+    from qkan.kernels import bloch_cpu, bloch_rows_cpu, chebyshev_cpu, numba_cpu
 
+    where = interval(x, theta, frequency, readout, arccos)
+    if where is not None:
+        return chebyshev_cpu.forward(where, (x, theta, frequency, shift, weight), program(gates))
     forms = bloch_cpu.EDGE_SUM if theta.dim() == 3 else bloch_rows_cpu.ROW_SUM
     m, batch = weight.shape[0], x.shape[0]
     out = x.new_empty(m, batch)
@@ -81,8 +94,11 @@ def edge_sum_backward(
     arccos: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients with respect to x, theta, frequency, shift and weight."""
-    from qkan.kernels import bloch_cpu, bloch_rows_cpu, numba_cpu
+    from qkan.kernels import bloch_cpu, bloch_rows_cpu, chebyshev_cpu, numba_cpu
 
+    where = interval(x, theta, frequency, readout, arccos)
+    if where is not None:
+        return chebyshev_cpu.backward(grad, where, (x, theta, frequency, shift, weight), program(gates))
     per_row = theta.dim() == 4
     forms = bloch_rows_cpu.ROW_SUM_BACKWARD if per_row else bloch_cpu.EDGE_SUM_BACKWARD
     (m, n), batch = weight.shape, x.shape[0]

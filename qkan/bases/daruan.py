@@ -234,9 +234,16 @@ class Daruan(FeatureBasis):
 
     def route(self, x: Tensor) -> tuple[str, str | None]:
         """How ``forward`` computes: the route's name, and why plain PyTorch runs it (``None`` if a kernel does)."""
-        by_nodes = self.folds and not self._per_row(x)
-        name = "nodes: features times coefficients" if by_nodes else "per edge: every circuit on every row"
-        return name, self._reason_for_reference(x)
+        reason, per_row = self._reason_for_reference(x), self._per_row(x)
+        if self.folds and not per_row:
+            return "nodes: features times coefficients", reason
+        if reason is None and not per_row and self.encoding == "edge":
+            rows, arccos = x.reshape(-1, self.in_features), self.ansatz == "px"
+            theta, frequency = self._per_edge(self.theta), self._data_parameter(self.frequency)
+            nodes = dispatch.edge_nodes(rows, theta, frequency, self.readout, arccos)
+            if nodes:
+                return f"per edge: interpolated between {nodes} nodes in the range of the batch", reason
+        return "per edge: every circuit on every row", reason
 
     def _reason_for_reference(self, x: Tensor) -> str | None:
         if self.extend == "error":
