@@ -20,6 +20,7 @@ from torch import Tensor
 
 from qkan.kernels import bloch_cpu, numba_cpu
 from qkan.kernels.numba_cpu import both
+from qkan.kernels.workspace import chunks, room
 
 f4 = np.float32
 _ONE = f4(1)
@@ -28,11 +29,9 @@ _LEFT_OUT = 1e-8
 #: With more nodes than this the product costs as much as the circuits.
 MAX_NODES = 128
 #: Rows per node from which interpolation is faster than every row.
-_ROWS_PER_NODE = 4
+_ROWS_PER_NODE = 8
 #: Half-widths are at least this: slopes in the scaled input are divided by them.
 _NARROWEST = 1e-3
-#: Rows whose features are in memory at once take so many bytes: about what the last-level cache holds.
-_CHUNK_BYTES = 2 * 2**20
 
 
 class Interval(NamedTuple):
@@ -201,21 +200,16 @@ def _sample(where: Interval, tensors: tuple[Tensor, ...], tables: Any, slopes: b
 
 
 def _chunk_features(t: Tensor, nodes: int) -> Tensor:
-    out = t.new_empty(t.shape[0], nodes, t.shape[1])
+    out = room("features", t.shape[0], nodes, t.shape[1])
     _run(FEATURES, out.numel(), t.numpy(), out.numpy())
     return out.flatten(1)
-
-
-def _chunks(batch: int, width: int) -> list[slice]:
-    rows = max(64, _CHUNK_BYTES // (4 * width))
-    return [slice(start, start + rows) for start in range(0, batch, rows)]
 
 
 def forward(where: Interval, tensors: tuple[Tensor, ...], tables: Any) -> Tensor:
     """(B, m) of :func:`qkan.kernels.reference.edge_sum` for its five tensors in float32; ``tables`` is the program."""
     found = _sample(where, tensors, tables, slopes=False)
     out = found.t.new_empty(found.t.shape[0], found.matrix.shape[0])
-    for rows in _chunks(len(out), found.matrix.shape[1]):
+    for rows in chunks(len(out), found.matrix.shape[1]):
         torch.mm(_chunk_features(found.t[rows], where.nodes), found.matrix.t(), out=out[rows])
     return out
 
@@ -228,11 +222,12 @@ def backward(
     weight, theta, frequency = tensors[4].detach(), tensors[1], tensors[2]
     (m, n), grad = weight.shape, grad.contiguous()
     grad_x, grad_matrix = torch.empty_like(found.t), torch.zeros_like(found.matrix)
-    for rows in _chunks(len(grad), found.matrix.shape[1]):
+    for rows in chunks(len(grad), found.matrix.shape[1]):
         features = _chunk_features(found.t[rows], where.nodes)
         grad_matrix.addmm_(grad[rows].t(), features)
-        back, pair = torch.mm(grad[rows], found.slopes), (-1, where.nodes, n)
-        _run(PAIRED, back.numel(), back.view(pair).numpy(), features.view(pair).numpy(), grad_x[rows].numpy())
+        back = torch.mm(grad[rows], found.slopes, out=room("gradient", *features.shape))
+        pair = (part.view(-1, where.nodes, n).numpy() for part in (back, features))
+        _run(PAIRED, back.numel(), *pair, grad_x[rows].numpy())
     grad_x /= where.half_width
     grad_values = torch.matmul(grad_matrix.view(m, where.nodes, n).transpose(1, 2), _node_tables(where.nodes)[1])
     grad_weight = (grad_values * found.values).sum(-1)

@@ -9,37 +9,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qkan.kernels import numba_cpu, small_layer_cpu
+from qkan.kernels import feature_rows_cpu, numba_cpu, small_layer_cpu
 from qkan.kernels.node_ops import Tables, per_edge, tables
+from qkan.kernels.workspace import chunks, room
 
-#: Features of more bytes than this are computed chunk by chunk: large enough for full matmul speed.
-CHUNK_BYTES = 64 * 2**20
 #: Layers with fewer multiply-adds than this run in one compiled call; beyond, a BLAS matrix product wins.
 SMALL_WORK = 2**21
 
 
+def _by_rows(read: Tables, u: Tensor) -> Tensor:
+    """Data angles with the inputs last: (B, n), or (B, L, n)."""
+    u = u.detach()
+    return (u.transpose(1, 2) if read.torus else u).contiguous()
+
+
 def _features(read: Tables, u: Tensor) -> Tensor:
-    """(b, n, K) of one chunk."""
-    size = len(read.transform)
-    out = u.new_empty(*u.shape[:2], size)
-    flat, threads = out.numpy().reshape(-1, size), torch.get_num_threads()
+    """(b, K, n) of one chunk, valid until the next."""
+    out = room("features", u.shape[0], len(read.transform), u.shape[-1])
+    threads = torch.get_num_threads()
     if read.torus:
-        numba_cpu.run(numba_cpu.TORUS, 2 * out.numel(), threads, u.numpy().reshape(-1, read.order), flat)
+        numba_cpu.run(feature_rows_cpu.TORUS, out.numel(), threads, u.numpy(), out.numpy())
     else:
-        numba_cpu.run(numba_cpu.HARMONICS, 2 * out.numel(), threads, u.numpy().reshape(-1), flat, read.order)
+        numba_cpu.run(feature_rows_cpu.HARMONICS, out.numel(), threads, u.numpy(), out.numpy(), read.order)
     return out
 
 
 def _features_backward(read: Tables, grad: Tensor, features: Tensor, out: Tensor) -> None:
-    size = len(read.transform)
-    arrays = grad.numpy().reshape(-1, size), features.numpy().reshape(-1, size)
-    threads = torch.get_num_threads()
+    arrays, threads = (grad.numpy(), features.numpy(), out.numpy()), torch.get_num_threads()
     if read.torus:
-        forms, work = numba_cpu.TORUS_BACKWARD, read.order * grad.numel()
-        numba_cpu.run(forms, work, threads, *arrays, out.numpy().reshape(-1, read.order))
+        numba_cpu.run(feature_rows_cpu.TORUS_BACKWARD, read.order * grad.numel(), threads, *arrays)
     else:
-        forms, work = numba_cpu.HARMONICS_BACKWARD, grad.numel()
-        numba_cpu.run(forms, work, threads, *arrays, out.numpy().reshape(-1), read.order)
+        numba_cpu.run(feature_rows_cpu.HARMONICS_BACKWARD, grad.numel(), threads, *arrays, read.order)
 
 
 def run_circuits(forms: Any, grad: tuple[np.ndarray, ...], read: Tables, theta: Tensor, out: Tensor) -> None:
@@ -50,18 +50,14 @@ def run_circuits(forms: Any, grad: tuple[np.ndarray, ...], read: Tables, theta: 
     numba_cpu.run(forms, work, torch.get_num_threads(), *grad, flat, *read.circuit, result)
 
 
-def _chunks(batch: int, row_features: int) -> list[slice]:
-    rows = max(1, CHUNK_BYTES // (4 * row_features))
-    return [slice(start, start + rows) for start in range(0, batch, rows)]
-
-
 def forward(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> tuple[Tensor, Tensor]:
     """See :func:`qkan.kernels.node_ops.node_layer`."""
     read = tables(text)
-    u, theta = u.detach().contiguous(), theta.detach().contiguous()
+    theta = theta.detach().contiguous()
     coefficients = theta.new_empty(*theta.shape[:-1], len(read.transform))
     out = u.new_empty(u.shape[0], out_features)
     if _is_small(u, out_features, read):
+        u = u.detach().contiguous()
         arrays = _small_arrays(read, u, theta, weight, out_features)
         work = _small_work(u, out_features, read)
         forms, threads = small_layer_cpu.FORWARD, torch.get_num_threads()
@@ -71,8 +67,10 @@ def forward(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, 
         return out, coefficients
     run_circuits(numba_cpu.COEFFICIENTS, (), read, theta, coefficients)
     matrix = _matrix(coefficients, weight, u.shape[1], out_features)
-    for rows in _chunks(u.shape[0], matrix.shape[1]):
-        torch.mm(_features(read, u[rows]).flatten(1), matrix.t(), out=out[rows])
+    angles = _by_rows(read, u)
+    for rows in chunks(u.shape[0], matrix.shape[1]):
+        features = _features(read, angles[rows])
+        torch.mm(features.flatten(1), matrix.t(), out=out[rows])
     return out, coefficients
 
 
@@ -99,9 +97,9 @@ def _ones(m: int, n: int) -> np.ndarray:
 
 
 def _matrix(coefficients: Tensor, weight: Tensor | None, n: int, m: int) -> Tensor:
-    """The (m, n·K) matrix of the product."""
-    edges = per_edge(coefficients, n, m)
-    return (edges if weight is None else edges * weight.unsqueeze(-1)).reshape(m, -1)
+    """The (m, K·n) matrix of the product."""
+    edges = per_edge(coefficients, n, m).transpose(1, 2)
+    return (edges if weight is None else edges * weight.unsqueeze(1)).reshape(m, -1)
 
 
 def backward(
@@ -109,17 +107,20 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`qkan.kernels.node_ops.node_layer_backward`."""
     read = tables(text)
-    grad, u, theta = grad.contiguous(), u.detach().contiguous(), theta.detach().contiguous()
+    grad, theta = grad.contiguous(), theta.detach().contiguous()
     n, m = u.shape[1], grad.shape[1]
     if _is_small(u, m, read):
-        return _small_backward(read, grad, u, theta, weight, coefficients)
+        return _small_backward(read, grad, u.detach().contiguous(), theta, weight, coefficients)
     matrix = _matrix(coefficients, weight, n, m)
-    grad_u, grad_matrix = torch.empty_like(u), torch.zeros_like(matrix)
-    for rows in _chunks(u.shape[0], matrix.shape[1]):
-        features = _features(read, u[rows])
+    angles = _by_rows(read, u)
+    grad_u, grad_matrix = torch.empty_like(angles), torch.zeros_like(matrix)
+    for rows in chunks(u.shape[0], matrix.shape[1]):
+        features = _features(read, angles[rows])
         grad_matrix.addmm_(grad[rows].t(), features.flatten(1))
-        _features_backward(read, torch.mm(grad[rows], matrix), features, grad_u[rows])
-    grad_edges = grad_matrix.view(m, n, -1)
+        back = room("gradient", *features.shape)
+        torch.mm(grad[rows], matrix, out=back.view(-1, matrix.shape[1]))
+        _features_backward(read, back, features, grad_u[rows])
+    grad_edges = grad_matrix.view(m, -1, n).transpose(1, 2)
     grad_weight = grad.new_empty(0)
     if weight is not None:
         grad_weight = (grad_edges * per_edge(coefficients, n, m)).sum(-1)
@@ -130,7 +131,7 @@ def backward(
     grad_theta = torch.empty_like(theta)
     flat = grad_edges.contiguous().numpy().reshape(-1, len(read.transform))
     run_circuits(numba_cpu.COEFFICIENTS_BACKWARD, (flat,), read, theta, grad_theta)
-    return grad_u, grad_theta, grad_weight
+    return grad_u.transpose(1, 2) if read.torus else grad_u, grad_theta, grad_weight
 
 
 def _small_backward(

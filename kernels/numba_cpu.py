@@ -27,8 +27,8 @@ _S1, _S2, _S3 = f4(-1.6666654611e-1), f4(8.3321608736e-3), f4(-1.9515295891e-4)
 _C1, _C2, _C3 = f4(4.166664568298827e-2), f4(-1.388731625493765e-3), f4(2.443315711809948e-5)
 _HALF, _ONE, _LIMIT = f4(0.5), f4(1), f4(1e4)
 _BLOCK = 64
-#: Circuits that are run side by side, one per vector lane.
-_LANES = 32
+#: At most so many circuits run side by side, one per vector lane.
+_LANES = 64
 
 THETA, DATA = 0, 1
 
@@ -163,13 +163,19 @@ def plane(axis):
     return (0, 1, 2) if axis == 2 else ((2, 0, 1) if axis == 1 else (1, 2, 0))
 
 
+@njit(cache=True)
+def _lanes(circuits):
+    """Circuits of one block: a multiple of 16."""
+    return min(_LANES, (circuits + 15) // 16 * 16)
+
+
 @njit(cache=True, fastmath={"contract"}, inline="always")
 def _gate_angles(gate, theta, start, count, constants, sines, cosines, angles):
     """Sin and cos of a trainable or constant gate's angle for a block of circuits."""
     if gate[1] == THETA:
         for i in range(count):
             angles[i] = theta[start + i, gate[2]]
-        sincos_block(_ONE, f4(0), angles, sines, cosines, _LANES)
+        sincos_block(_ONE, f4(0), angles, sines, cosines, angles.size)
     else:
         angle = constants[gate[2]]
         sines[:] = f4(math.sin(angle))
@@ -182,7 +188,7 @@ def _rotate_block(vectors, axis, sines, cosines, sign):
     first, second, _ = plane(axis)
     for k in range(vectors.shape[1]):
         a, b = vectors[first, k], vectors[second, k]
-        for i in range(_LANES):
+        for i in range(a.size):
             turned = a[i] * cosines[i] - b[i] * (sign * sines[i])
             b[i] = a[i] * (sign * sines[i]) + b[i] * cosines[i]
             a[i] = turned
@@ -195,7 +201,7 @@ def _rotate_data(vectors, axis, node_sin, node_cos, sign):
     for k in range(vectors.shape[1]):
         a, b = vectors[first, k], vectors[second, k]
         c, s = node_cos[k], sign * node_sin[k]
-        for i in range(_LANES):
+        for i in range(a.size):
             turned = a[i] * c - b[i] * s
             b[i] = a[i] * s + b[i] * c
             a[i] = turned
@@ -217,17 +223,18 @@ def _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, 
 def _coefficients(theta, gates, constants, node_sin, node_cos, transform, out):
     """out[e] = (⟨Z⟩ of circuit e at the K nodes) @ transform. theta (E, P), out (E, K); node tables are (L, K)."""
     nodes, circuits = transform.shape[0], theta.shape[0]
-    for block in prange((circuits + _LANES - 1) // _LANES):
-        start = block * _LANES
-        count = min(_LANES, circuits - start)
-        vectors = np.empty((3, nodes, _LANES), f4)
-        sines, cosines, angles = np.empty(_LANES, f4), np.empty(_LANES, f4), np.zeros(_LANES, f4)
+    lanes = _lanes(circuits)
+    for block in prange((circuits + lanes - 1) // lanes):
+        start = block * lanes
+        count = min(lanes, circuits - start)
+        vectors = np.empty((3, nodes, lanes), f4)
+        sines, cosines, angles = np.empty(lanes, f4), np.empty(lanes, f4), np.zeros(lanes, f4)
         _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, sines, cosines, angles)
         for j in range(nodes):
             angles[:] = f4(0)
             for k in range(nodes):
                 weight = transform[k, j]
-                for i in range(_LANES):
+                for i in range(lanes):
                     angles[i] += vectors[2, k, i] * weight
             for i in range(count):
                 out[start + i, j] = angles[i]
@@ -236,18 +243,20 @@ def _coefficients(theta, gates, constants, node_sin, node_cos, transform, out):
 def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, transform, out):
     """out[e, p] = d(Σ grad·coefficients)/d theta[e, p] by the reversible adjoint: no state is stored on the way."""
     nodes, circuits = transform.shape[0], theta.shape[0]
-    for block in prange((circuits + _LANES - 1) // _LANES):
-        start = block * _LANES
-        count = min(_LANES, circuits - start)
-        vectors, adjoints = np.empty((3, nodes, _LANES), f4), np.zeros((3, nodes, _LANES), f4)
-        sines, cosines, angles = np.empty(_LANES, f4), np.empty(_LANES, f4), np.zeros(_LANES, f4)
+    lanes = _lanes(circuits)
+    for block in prange((circuits + lanes - 1) // lanes):
+        start = block * lanes
+        count = min(lanes, circuits - start)
+        vectors, adjoints = np.empty((3, nodes, lanes), f4), np.zeros((3, nodes, lanes), f4)
+        sines, cosines, angles = np.empty(lanes, f4), np.empty(lanes, f4), np.zeros(lanes, f4)
         _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, sines, cosines, angles)
-        for k in range(nodes):
+        for j in range(nodes):
             for i in range(count):
-                total = f4(0)
-                for j in range(nodes):
-                    total += grad[start + i, j] * transform[k, j]
-                adjoints[2, k, i] = total
+                angles[i] = grad[start + i, j]
+            for k in range(nodes):
+                weight = transform[k, j]
+                for i in range(count):
+                    adjoints[2, k, i] += angles[i] * weight
         out[start : start + count] = f4(0)
         for g in range(gates.shape[0] - 1, -1, -1):
             axis, source, index = gates[g, 0], gates[g, 1], gates[g, 2]
@@ -257,9 +266,9 @@ def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, tr
                 continue
             if source == THETA:  # λ·(n × v), summed over the nodes
                 first, second, _ = plane(axis)
-                slopes = np.zeros(_LANES, f4)
+                slopes = np.zeros(lanes, f4)
                 for k in range(nodes):
-                    for i in range(_LANES):
+                    for i in range(lanes):
                         slopes[i] += (
                             adjoints[second, k, i] * vectors[first, k, i]
                             - adjoints[first, k, i] * vectors[second, k, i]

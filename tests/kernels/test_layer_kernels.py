@@ -19,6 +19,7 @@ from qkan.kernels import (
     reference,
     small_layer_cpu,
     spectral,
+    workspace,
 )
 
 
@@ -141,7 +142,7 @@ def node_case(kind: str, batch: int, n: int, m: int, groups: int | None = None) 
 @pytest.mark.parametrize(("batch", "n", "m"), [(1, 1, 1), (63, 3, 17), (200, 17, 3)])
 def test_node_layer_and_gradients(batch, n, m, kind, groups, route, monkeypatch):
     monkeypatch.setattr(node_layer_cpu, "SMALL_WORK", 10**9 if route == "small" else 0)
-    monkeypatch.setattr(node_layer_cpu, "CHUNK_BYTES", 4 * 60 * n * 7)  # several chunks, the last of them shorter
+    monkeypatch.setattr(workspace, "CHUNK_BYTES", 4 * 60 * n * 7)  # several chunks, the last of them shorter
     case, recipe = node_case(kind, batch, n, m, groups)
     grad = uniform((batch, m), 9)
     exact = [tensor.double().requires_grad_() for tensor in case]
