@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """One layer at one size; forward and backward with gradients to the input and all parameters, float32.
+    """One layer at one size; forward and backward with gradients to the input and all parameters.
 
     Attributes:
         kind: "daruan", another basis of the toolkit, or "linear": ``nn.Linear(n·K, m)`` on given features.
@@ -19,6 +19,9 @@ class Case:
         encoding: of the circuit: "fixed", "shared" or "edge".
         frequencies: "unit" or "ternary".
         features: K of the kind "linear".
+        solver: of the published package.
+        device: "cpu" or "cuda".
+        dtype: "float32" or "bfloat16".
     """
 
     kind: str
@@ -29,6 +32,9 @@ class Case:
     encoding: str = "fixed"
     frequencies: str = "unit"
     features: int = 0
+    solver: str = "exact"
+    device: str = "cpu"
+    dtype: str = "float32"
 
     def config(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -40,7 +46,8 @@ class Case:
             return None
         nodes = {"shared": 3**self.reps, "ternary": 3**self.reps, "unit": 2 * self.reps + 1}
         size = nodes["shared" if self.encoding == "shared" else self.frequencies]
-        return Case("linear", self.batch, self.inputs, self.outputs, features=size)
+        place = {"device": self.device, "dtype": self.dtype}
+        return Case("linear", self.batch, self.inputs, self.outputs, features=size, **place)
 
     @property
     def label(self) -> str:
@@ -68,6 +75,13 @@ TARGETS = [
     Target(Case("daruan", 1024, 64, 64, encoding="edge"), 200, 50),
     Target(Case("daruan", 1024, 64, 64, frequencies="ternary"), 500),
     Target(Case("daruan", 1024, 64, 64, encoding="shared"), 500),
+]
+#: On CUDA, against the solver "flash".
+GPU_TARGETS = [
+    Target(Case("daruan", *size, encoding=encoding, solver="flash", device="cuda", dtype=dtype), speed)
+    for size in ((4096, 256, 256), (65536, 32, 32))
+    for encoding, speed in (("fixed", 10), ("edge", 3))
+    for dtype in ("float32", "bfloat16")
 ]
 QUICK = [Target(Case("daruan", 8, 2, 3), 1), Target(Case("daruan", 8, 2, 3, encoding="edge"), 1)]
 OTHERS = [Case(kind, 1024, 64, 64) for kind in ("bspline", "fourier", "rbf")]

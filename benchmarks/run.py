@@ -1,7 +1,7 @@
 """Side-by-side measurements against the published package: ``make bench``.
 
 Both sides run in processes of their own and take turns, one repetition each, so that a slow moment of the machine hits
-both. A repetition lasts at least 20 ms; figures are medians. Peak memory is the rise of resident memory in one step
+both. A repetition lasts at least 0.1 s; figures are medians. Peak memory is the rise of resident memory in one step
 of a fresh process. Peer missing: ``make bench-peers``.
 """
 
@@ -57,8 +57,10 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def interleaved(pairs: list[tuple[Worker, Case]], repetitions: int) -> list[list[float]]:

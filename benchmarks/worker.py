@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-TARGET_STEP = 0.02  # seconds that one timed repetition lasts at least
+TARGET_STEP = 0.1  # seconds that one timed repetition lasts at least
 
 
 def draw(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -59,8 +59,8 @@ def official(case: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor]]:
 
     n, m, reps = case["inputs"], case["outputs"], case["reps"]
     trainable = case["encoding"] != "fixed" or case["frequencies"] != "unit"
-    options = {"solver": "exact", "ansatz": "pz", "fast_measure": False, "preact_trainable": trainable}
-    model = QKAN([n, m], reps=reps, device="cpu", seed=0, **options)
+    options = {"solver": case["solver"], "ansatz": "pz", "fast_measure": False, "preact_trainable": trainable}
+    model = QKAN([n, m], reps=reps, device=case["device"], seed=0, **options)
     layer = model.layers[0]
     with torch.no_grad():
         layer.theta.copy_(draw((m, n, 2 * (reps + 1)), 1).reshape(layer.theta.shape))
@@ -77,10 +77,12 @@ class Step:
     """Forward and backward of one case."""
 
     def __init__(self, build: Any, case: dict[str, Any]):
+        place = {"device": case["device"], "dtype": getattr(torch, case["dtype"])}
         self.layer, self.named = build(case)
+        self.layer.to(**place)
         batch, width = case["batch"], case["inputs"] * max(1, case["features"])
-        self.x = draw((batch, width), 2).requires_grad_()
-        self.grad = draw((batch, case["outputs"]), 3)
+        self.x = draw((batch, width), 2).to(**place).requires_grad_()
+        self.grad = draw((batch, case["outputs"]), 3).to(**place)
 
     def __call__(self) -> tuple[Tensor, ...]:
         self.y = self.layer(self.x)
@@ -97,17 +99,24 @@ class Step:
 
     def seconds(self, loops: int) -> float:
         """Mean over ``loops`` runs."""
+        self.wait()
         start = time.perf_counter()
         for _ in range(loops):
             self()
+        self.wait()
         return (time.perf_counter() - start) / loops
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.x.is_cuda:
+            torch.cuda.synchronize()
 
     def save(self, path: str) -> None:
         """Output and gradients as arrays."""
         grads = self()
         names = ["x", *self.named]
-        arrays = {name: grad.numpy() for name, grad in zip(names, grads, strict=True)}
-        np.savez(path, y=self.y.detach().numpy(), **arrays)
+        arrays = {name: grad.float().cpu().numpy() for name, grad in zip(names, grads, strict=True)}
+        np.savez(path, y=self.y.detach().float().cpu().numpy(), **arrays)
 
 
 def memory_kib(field: str) -> int:
@@ -118,13 +127,24 @@ def memory_kib(field: str) -> int:
 
 def peak_rise(build: Any, case: dict[str, Any]) -> int:
     """KiB by which one step raises the peak of resident memory; code is compiled and loaded beforehand."""
-    for batch in (2, 130):  # kernels have a serial form for little work and a parallel one
-        Step(build, {**case, "batch": batch, "inputs": 12, "outputs": 12})()
+    for batch, width in ((2, 12), (130, 12), (1100, 40)):  # kernels have forms for little, more and much work
+        Step(build, {**case, "batch": batch, "inputs": width, "outputs": width})()
     step = Step(build, case)
+    if step.x.is_cuda:
+        return device_peak_rise(step)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = memory_kib("VmRSS")
     step()
     return max(memory_kib("VmHWM") - before, 4)
+
+
+def device_peak_rise(step: Step) -> int:
+    """KiB of device memory that one step takes beyond what lies there."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step()
+    step.wait()
+    return max((torch.cuda.max_memory_allocated() - before) // 1024, 4)
 
 
 def serve(side: str, answer: Any) -> None:
@@ -134,19 +154,26 @@ def serve(side: str, answer: Any) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         result: Any = None
-        if command["do"] == "build":
-            step = Step(build, command["case"])
-            result = step.loops()
-        elif command["do"] == "memory":
-            result = peak_rise(build, command["case"])
-        elif command["do"] == "time":
-            assert step is not None
-            result = step.seconds(command["loops"])
-        elif command["do"] == "save":
-            assert step is not None
-            step.save(command["path"])
+        try:
+            step, result = obey(command, step, build)
+        except torch.OutOfMemoryError:
+            step, result = None, "out of memory"
         answer.write(json.dumps(result) + "\n")
         answer.flush()
+
+
+def obey(command: dict[str, Any], step: Step | None, build: Any) -> tuple[Step | None, Any]:
+    """Carry out one command; the case that is built from then on, and the answer."""
+    if command["do"] == "build":
+        step = Step(build, command["case"])
+        return step, step.loops()
+    if command["do"] == "memory":
+        return step, peak_rise(build, command["case"])
+    assert step is not None
+    if command["do"] == "time":
+        return step, step.seconds(command["loops"])
+    step.save(command["path"])
+    return step, None
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Set the environment variable ``QKAN_KERNELS=reference`` to use plain PyTorch eve
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 
@@ -16,15 +17,16 @@ from qkan.kernels import edge_ops, node_ops, ops, spectral
 from qkan.kernels.reference import accumulation_dtype
 
 VARIABLE = "QKAN_KERNELS"
-_FAILURE: list[str] = []
+_FAILURES: dict[str, str | None] = {}
 
 
-def reason_for_reference(dtype: torch.dtype, device: torch.device) -> str | None:
+def reason_for_reference(dtype: torch.dtype, device: torch.device, *, on_cuda: bool = False) -> str | None:
     """Why plain PyTorch runs for this dtype and device, or ``None`` if a compiled kernel does.
 
     Args:
         dtype: of the computation, that of inputs and parameters promoted.
         device: where the tensors are.
+        on_cuda: whether the computation has a CUDA kernel (per edge; the node route is matrix products there).
 
     Raises:
         OptionError: the environment variable holds an unknown value.
@@ -38,23 +40,29 @@ def reason_for_reference(dtype: torch.dtype, device: torch.device) -> str | None
         return f"{dtype} is computed exactly, by the reference"
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return "a torch.func transform is active"
-    if device.type != "cpu":
-        return f"there is no compiled kernel for {device.type}"
-    return _numba_failure()
+    if not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() > 0:
+        return "a dispatch mode, as a counter of operations is, watches every operator"
+    if device.type == "cpu":
+        return _failure("numba_cpu")
+    if device.type == "cuda" and on_cuda:
+        return _failure("bloch_triton")
+    return f"there is no compiled kernel for this on {device.type}"
 
 
-@torch.compiler.assume_constant_result
-def _numba_failure() -> str | None:
-    """Load the compiled kernels once; if they cannot be loaded, warn once and say why."""
-    if not _FAILURE:
+def _failure(module: str) -> str | None:
+    """Load compiled kernels once; if they cannot be loaded, warn once and say why."""
+    if module not in _FAILURES:
+        _FAILURES[module] = None
         try:
-            from qkan.kernels import numba_cpu  # noqa: F401
+            importlib.import_module(f"qkan.kernels.{module}")
         except (ImportError, RuntimeError) as error:  # RuntimeError: no folder for the machine code can be written
-            _FAILURE.append(f"the compiled kernels cannot be loaded ({error})")
-            warnings.warn(f"{_FAILURE[0]}; plain PyTorch is used instead.", RuntimeWarning, stacklevel=2)
-        else:
-            _FAILURE.append("")
-    return _FAILURE[0] or None
+            _FAILURES[module] = f"the compiled kernels cannot be loaded ({error})"
+            warnings.warn(f"{_FAILURES[module]}; plain PyTorch is used instead.", RuntimeWarning, stacklevel=2)
+    return _FAILURES[module]
+
+
+# What torch.compiler.assume_constant_result does, without its import of the compiler and, where installed, of Triton.
+_failure._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def explain(module: nn.Module, x: Tensor) -> str:

@@ -1,8 +1,8 @@
-"""The per-edge CPU kernels as PyTorch operators, in float32.
+"""The per-edge kernels as PyTorch operators, in float32: Numba on the CPU, Triton on CUDA.
 
-A large batch is interpolated between a few nodes where the circuits allow it (:mod:`qkan.kernels.chebyshev_cpu`); the
-others run every circuit on every row. Either way memory is that of inputs, outputs and parameters. Gradients of
-gradients go through :func:`qkan.kernels.reference.edge_sum`.
+On the CPU a large batch is interpolated between a few nodes where the circuits allow it
+(:mod:`qkan.kernels.chebyshev_cpu`); all else runs every circuit on every row. Either way memory is that of inputs,
+outputs and parameters. Gradients of gradients go through :func:`qkan.kernels.reference.edge_sum`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def interval(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: 
     """Where interpolation takes the place of every row: ⟨Z⟩ of circuits that all rows share, in a large batch."""
     from qkan.kernels import chebyshev_cpu
 
-    if theta.dim() != 3 or readout != "z" or arccos:
+    if x.device.type != "cpu" or theta.dim() != 3 or readout != "z" or arccos:
         return None
     return chebyshev_cpu.interval(x.detach(), frequency.detach())
 
@@ -122,6 +122,24 @@ def _(
     tensors = x, theta, frequency, shift, weight
     made = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
     return made[0], made[1], made[2], made[3], made[4]
+
+
+@edge_sum.register_kernel("cuda")
+def _(x: Tensor, *rest: Any) -> Tensor:
+    from qkan.kernels import bloch_triton
+
+    theta, frequency, shift, weight, gates, readout, arccos = rest
+    circuit = program(gates), readout == "amplitude", arccos
+    return bloch_triton.edge_sum(x, theta, frequency, shift, weight, *circuit)
+
+
+@edge_sum_backward.register_kernel("cuda")
+def _(grad: Tensor, *rest: Any) -> _Grads:
+    from qkan.kernels import bloch_triton
+
+    x, theta, frequency, shift, weight, gates, readout, arccos = rest
+    circuit = program(gates), readout == "amplitude", arccos
+    return bloch_triton.edge_sum_backward(grad, x, theta, frequency, shift, weight, *circuit)
 
 
 def _save(ctx: Any, inputs: Any, output: Tensor) -> None:

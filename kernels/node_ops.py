@@ -7,14 +7,12 @@ coefficients.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from qkan.kernels import reference, spectral
 from qkan.kernels.program import decode, table
@@ -133,13 +131,6 @@ def _(grad: Tensor, u: Tensor, theta: Tensor, weight: Tensor | None, *rest: Any)
     return made[0], made[1], grad.new_empty(0 if weight is None else weight.shape)
 
 
-@register_flop_formula(torch.ops.qkan.node_layer)
-def _flops(u: Any, theta: Any, weight: Any, out_features: int, text: str, **_: Any) -> int:
-    """Its matrix products, two per multiply-add: values to coefficients for each circuit, and the layer itself."""
-    size = len(tables(text).transform)
-    return 2 * math.prod(theta[:-1]) * size * size + 2 * u[0] * u[1] * size * out_features
-
-
 def _save(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
     u, theta, weight, ctx.out_features, ctx.text = inputs
     ctx.save_for_backward(u, theta, weight, output[1])
@@ -187,7 +178,7 @@ class _Direct(torch.autograd.Function):
 
 
 def run(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
-    """(B, m) of :func:`node_layer`: directly on ordinary tensors, as the operator where something traces or counts."""
-    watched = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-    apply: Any = node_layer if watched or type(u) is not Tensor else _Direct.apply
+    """(B, m) of :func:`node_layer`: directly on ordinary tensors, as the operator where something traces."""
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    apply: Any = node_layer if traced or type(u) is not Tensor else _Direct.apply
     return apply(u, theta, weight, out_features, text)[0]

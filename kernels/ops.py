@@ -6,13 +6,11 @@ order.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from qkan.kernels import node_ops, spectral
 
@@ -114,12 +112,6 @@ def coefficients_backward(grad: Tensor, theta: Tensor, text: str) -> Tensor:
 @coefficients_backward.register_fake
 def _(grad: Tensor, theta: Tensor, text: str) -> Tensor:
     return theta.new_empty(theta.shape)
-
-
-@register_flop_formula(torch.ops.qkan.coefficients)
-def _coefficient_flops(theta: Any, text: str, **_: Any) -> int:
-    """The matrix product in it, as if it were a ``matmul``: two per multiply-add, for each circuit."""
-    return 2 * math.prod(theta[:-1]) * len(node_ops.tables(text).transform) ** 2
 
 
 def _save_coefficients(ctx: Any, inputs: Any, output: Tensor) -> None:

@@ -47,5 +47,13 @@ def exact_edge_sum(case, gates, grad, readout, arccos):
     return [y, *torch.autograd.grad(y, leaves, grad.double())]
 
 
+def distance_from_poles(case: list[torch.Tensor], gates: tuple, arccos: bool) -> torch.Tensor:
+    """Smallest √(1-Z²) of each edge over the rows, (m, n)."""
+    x, theta, frequency, shift, _ = case
+    u = x[:, None, :, None] * frequency + shift
+    z = reference.expectation_z(gates, theta.double(), reference.arccos_angle(u) if arccos else u)
+    return (1 - z**2).sqrt().amin(0)
+
+
 def poisoned(*shape: int) -> np.ndarray:
     return np.full(shape, np.nan, np.float32)

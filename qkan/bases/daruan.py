@@ -249,7 +249,8 @@ class Daruan(FeatureBasis):
         if self.extend == "error":
             return "extend='error' looks at every data angle"
         dtype = torch.promote_types(x.dtype, self.theta.dtype)
-        return dispatch.reason_for_reference(dtype, x.device)
+        on_cuda = x.is_cuda and not self.folds and not self._per_row(x)
+        return dispatch.reason_for_reference(dtype, x.device, on_cuda=on_cuda)
 
     def edges(self, x: Tensor) -> Tensor:
         self.check_input(x)

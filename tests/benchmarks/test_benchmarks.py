@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import cases
+import gpu
 import pytest
 import report
 import run
@@ -119,3 +120,28 @@ def test_counts_below_one_and_an_interruption_are_one_sentence(monkeypatch, tmp_
     with pytest.raises(SystemExit, match="interrupted; nothing was written"):
         run.main(["--out", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_device_the_gpu_suite_says_so_in_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no CUDA device here; nothing was measured"):
+        gpu.main(["--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_gpu_suite_measures_and_tabulates_at_a_size_for_the_cpu(monkeypatch):
+    """All but the device: the same two workers, comparison and table, on the CPU."""
+    if not run.PEER.exists():
+        pytest.skip("the published package is not there; run make bench-peers")
+    case = cases.Case("daruan", 8, 2, 3, dtype="bfloat16")
+    rates = {"bandwidth": 1e9, "float32": 1e9, "bfloat16": 1e9}
+    found = gpu.measure_against(case, 1, 2)
+    assert found["differences"]["output"] < 0.1
+    assert len(found["seconds"]) == len(found["peer_seconds"]) == 2
+    monkeypatch.setattr(gpu, "measure_against", lambda case, *_: {**found, "solver": case.solver})
+    row = gpu.measure_target(cases.Target(case, 10), 1, 2, rates)
+    assert row["matmul_share"] > 0
+    failed = {**row, "against": [{"solver": "exact", "out_of_memory": ["official"]}]}
+    where = {"date": "d", "gpu": "g", "torch": "2", "commit": "c"}
+    table = gpu.markdown({"environment": where, "targets": [row, failed]})
+    assert table.count("fixed bfloat16 | flash") == table.count("out of memory: official") == 1

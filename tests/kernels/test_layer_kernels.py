@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from kernel_cases import TOLERANCE, edge_case, exact_edge_sum, poisoned, relative, uniform
+from kernel_cases import TOLERANCE, distance_from_poles, edge_case, exact_edge_sum, poisoned, relative, uniform
 
 from qkan.circuits import ANSATZE, daruan
 from qkan.kernels import (
@@ -21,15 +21,6 @@ from qkan.kernels import (
     spectral,
     workspace,
 )
-
-
-def distance_from_poles(case: list[torch.Tensor], gates: tuple, arccos: bool) -> torch.Tensor:
-    """Smallest √(1-Z²) of each edge over the rows, (m, n)."""
-    x, theta, frequency, shift, _ = case
-    u = x[:, None, :, None] * frequency + shift
-    z = reference.expectation_z(gates, theta.double(), reference.arccos_angle(u) if arccos else u)
-    return (1 - z**2).sqrt().amin(0)
-
 
 SHAPES = [(1, 1, 1), (63, 3, 17), (1000, 17, 3), (129, 1, 3)]
 
