@@ -135,11 +135,12 @@ def _values_backward(grad, nodes, theta, frequency, shift, program, out_theta, o
 
 
 def _features(t, out):
-    """out[b, k] = T_k(t[b]): t (B, n), out (B, N, n)."""
+    """out[b, k-1] = T_k(t[b]) for k = 1 … N-1: t (B, n), out (B, N-1, n)."""
     for b in prange(t.shape[0]):
         row, rows = t[b], out[b]
-        rows[0] = _ONE
-        rows[1] = row
+        rows[0] = row
+        for i in range(row.size):
+            rows[1, i] = f4(2) * row[i] * row[i] - _ONE
         for k in range(2, rows.shape[0]):
             for i in range(row.size):
                 rows[k, i] = f4(2) * row[i] * rows[k - 1, i] - rows[k - 2, i]
@@ -169,15 +170,17 @@ class _Sampled(NamedTuple):
         t: inputs scaled to [-1, 1], (B, n).
         circuit: nodes (N,), theta (m·n, P), frequency and shift (m·n, L) with respect to t.
         values: ⟨Z⟩ of every circuit at the nodes, (m, n, N).
-        matrix: coefficients times weights, (m, N·n).
-        slopes: the same of dφ/dt; interpolating them keeps the accuracy that differentiating T_k would lose.
+        bias: what T_0 contributes, (m, 1).
+        matrix: the other coefficients times weights, (m, (N-1)·n).
+        slopes: the same two of dφ/dt; interpolating them keeps the accuracy that differentiating T_k would lose.
     """
 
     t: Tensor
     circuit: tuple[np.ndarray, ...]
     values: Tensor
+    bias: Tensor
     matrix: Tensor
-    slopes: Tensor
+    slopes: tuple[Tensor, Tensor]
 
 
 def _run(forms: tuple[Any, Any], work: int, *arguments: Any) -> None:
@@ -193,14 +196,14 @@ def _sample(where: Interval, tensors: tuple[Tensor, ...], tables: Any, slopes: b
     sampled = x.new_empty(m, n, where.nodes), x.new_empty(m if slopes else 0, n, where.nodes)
     work = (6 if slopes else 1) * edges * where.nodes * len(tables.axes)
     _run(VALUES, work, *circuit, tables, *(part.view(-1, where.nodes).numpy() for part in sampled))
-    matrices = (
-        torch.matmul(transform, (part * weight[: len(part), :, None]).transpose(1, 2)).flatten(1) for part in sampled
-    )
-    return _Sampled(((x - where.center) / where.half_width).contiguous(), circuit, sampled[0], *matrices)
+    products = (torch.matmul(transform, (part * weight[: len(part), :, None]).transpose(1, 2)) for part in sampled)
+    values, by_t = ((part[:, :1], part[:, 1:].flatten(1)) for part in products)
+    t = ((x - where.center) / where.half_width).contiguous()
+    return _Sampled(t, circuit, sampled[0], values[0].sum(-1), values[1], by_t)
 
 
 def _chunk_features(t: Tensor, nodes: int) -> Tensor:
-    out = room("features", t.shape[0], nodes, t.shape[1])
+    out = room("features", t.shape[0], nodes - 1, t.shape[1])
     _run(FEATURES, out.numel(), t.numpy(), out.numpy())
     return out.flatten(1)
 
@@ -210,7 +213,7 @@ def forward(where: Interval, tensors: tuple[Tensor, ...], tables: Any) -> Tensor
     found = _sample(where, tensors, tables, slopes=False)
     out = found.t.new_empty(found.t.shape[0], found.matrix.shape[0])
     for rows in chunks(len(out), found.matrix.shape[1]):
-        torch.mm(_chunk_features(found.t[rows], where.nodes), found.matrix.t(), out=out[rows])
+        torch.addmm(found.bias[:, 0], _chunk_features(found.t[rows], where.nodes), found.matrix.t(), out=out[rows])
     return out
 
 
@@ -221,15 +224,18 @@ def backward(
     found = _sample(where, tensors, tables, slopes=True)
     weight, theta, frequency = tensors[4].detach(), tensors[1], tensors[2]
     (m, n), grad = weight.shape, grad.contiguous()
+    constant, slopes = found.slopes
     grad_x, grad_matrix = torch.empty_like(found.t), torch.zeros_like(found.matrix)
     for rows in chunks(len(grad), found.matrix.shape[1]):
         features = _chunk_features(found.t[rows], where.nodes)
         grad_matrix.addmm_(grad[rows].t(), features)
-        back = torch.mm(grad[rows], found.slopes, out=room("gradient", *features.shape))
-        pair = (part.view(-1, where.nodes, n).numpy() for part in (back, features))
+        back = torch.mm(grad[rows], slopes, out=room("gradient", *features.shape))
+        pair = (part.view(-1, where.nodes - 1, n).numpy() for part in (back, features))
         _run(PAIRED, back.numel(), *pair, grad_x[rows].numpy())
-    grad_x /= where.half_width
-    grad_values = torch.matmul(grad_matrix.view(m, where.nodes, n).transpose(1, 2), _node_tables(where.nodes)[1])
+    grad_x.addmm_(grad, constant[:, 0]).div_(where.half_width)
+    by_constant = grad.sum(0)[:, None, None].expand(m, 1, n)
+    by_coefficient = torch.cat([by_constant, grad_matrix.view(m, -1, n)], 1).transpose(1, 2)
+    grad_values = torch.matmul(by_coefficient, _node_tables(where.nodes)[1])
     grad_weight = (grad_values * found.values).sum(-1)
     grad_values = (grad_values * weight.unsqueeze(-1)).contiguous()
     out = grad.new_empty(theta.shape), grad.new_empty(frequency.shape), grad.new_empty(frequency.shape)

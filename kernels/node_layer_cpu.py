@@ -24,8 +24,8 @@ def _by_rows(read: Tables, u: Tensor) -> Tensor:
 
 
 def _features(read: Tables, u: Tensor) -> Tensor:
-    """(b, K, n) of one chunk, valid until the next."""
-    out = room("features", u.shape[0], len(read.transform), u.shape[-1])
+    """(b, K-1, n) of one chunk, valid until the next: all but the constant."""
+    out = room("features", u.shape[0], len(read.transform) - 1, u.shape[-1])
     threads = torch.get_num_threads()
     if read.torus:
         numba_cpu.run(feature_rows_cpu.TORUS, out.numel(), threads, u.numpy(), out.numpy())
@@ -66,11 +66,11 @@ def forward(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, 
         )
         return out, coefficients
     run_circuits(numba_cpu.COEFFICIENTS, (), read, theta, coefficients)
-    matrix = _matrix(coefficients, weight, u.shape[1], out_features)
+    bias, matrix = _matrix(coefficients, weight, u.shape[1], out_features)
     angles = _by_rows(read, u)
     for rows in chunks(u.shape[0], matrix.shape[1]):
         features = _features(read, angles[rows])
-        torch.mm(features.flatten(1), matrix.t(), out=out[rows])
+        torch.addmm(bias, features.flatten(1), matrix.t(), out=out[rows])
     return out, coefficients
 
 
@@ -96,10 +96,11 @@ def _ones(m: int, n: int) -> np.ndarray:
     return np.ones((m, n), np.float32)
 
 
-def _matrix(coefficients: Tensor, weight: Tensor | None, n: int, m: int) -> Tensor:
-    """The (m, K·n) matrix of the product."""
+def _matrix(coefficients: Tensor, weight: Tensor | None, n: int, m: int) -> tuple[Tensor, Tensor]:
+    """What the constant feature contributes, (m,), and the (m, (K-1)·n) matrix of the product with the others."""
     edges = per_edge(coefficients, n, m).transpose(1, 2)
-    return (edges if weight is None else edges * weight.unsqueeze(1)).reshape(m, -1)
+    edges = edges if weight is None else edges * weight.unsqueeze(1)
+    return edges[:, 0].sum(-1), edges[:, 1:].reshape(m, -1)
 
 
 def backward(
@@ -111,7 +112,7 @@ def backward(
     n, m = u.shape[1], grad.shape[1]
     if _is_small(u, m, read):
         return _small_backward(read, grad, u.detach().contiguous(), theta, weight, coefficients)
-    matrix = _matrix(coefficients, weight, n, m)
+    _, matrix = _matrix(coefficients, weight, n, m)
     angles = _by_rows(read, u)
     grad_u, grad_matrix = torch.empty_like(angles), torch.zeros_like(matrix)
     for rows in chunks(u.shape[0], matrix.shape[1]):
@@ -120,7 +121,8 @@ def backward(
         back = room("gradient", *features.shape)
         torch.mm(grad[rows], matrix, out=back.view(-1, matrix.shape[1]))
         _features_backward(read, back, features, grad_u[rows])
-    grad_edges = grad_matrix.view(m, -1, n).transpose(1, 2)
+    constant = grad.sum(0)[:, None, None].expand(m, 1, n)
+    grad_edges = torch.cat([constant, grad_matrix.view(m, -1, n)], 1).transpose(1, 2)
     grad_weight = grad.new_empty(0)
     if weight is not None:
         grad_weight = (grad_edges * per_edge(coefficients, n, m)).sum(-1)
