@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ import torch
 import qkan
 from qkan.circuits import ANSATZE, daruan
 from qkan.kernels import dispatch, node_ops, numba_cpu, ops, program, reference, spectral
+
+ROOT = Path(__file__).resolve().parents[2]
 
 FORMS = {"serial": 0, "parallel": 1}
 
@@ -202,6 +206,28 @@ print(len(caught), caught[0].category.__name__, "plain PyTorch is used instead" 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "RuntimeWarning", "True"]
+
+
+def test_without_a_folder_for_machine_code_there_is_one_warning_and_the_reference_runs(tmp_path):
+    """Neither the folder beside the kernels nor the user's own can be made: regular files lie in their places."""
+    shutil.copytree(ROOT / "qkan", tmp_path / "qkan", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "qkan" / "kernels" / "__pycache__").write_text("not a folder")
+    (tmp_path / "home").write_text("not a folder")
+    code = """
+import warnings
+import qkan, torch
+layer = qkan.KANLayer(3, 2, seed=0)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    layer(torch.ones(2, 3)), layer(torch.ones(2, 3))
+print(len(caught), "cannot cache" in str(caught[0].message), qkan.__file__)
+"""
+    home = str(tmp_path / "home")
+    settings = {**os.environ, "PYTHONPATH": str(tmp_path), "HOME": home, "XDG_CACHE_HOME": f"{home}/cache"}
+    settings = {key: value for key, value in settings.items() if key != "NUMBA_CACHE_DIR"}
+    command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=settings, cwd=tmp_path, check=False)
+    assert done.stdout.split() == ["1", "True", str(tmp_path / "qkan" / "__init__.py")], done.stderr
 
 
 def test_kernels_leave_the_thread_count_of_pytorch_alone():
