@@ -43,10 +43,10 @@ class Interval(NamedTuple):
 
 
 def count_nodes(bandwidth: float) -> int:
-    """Nodes that a function bounded by 1 with z = ``bandwidth`` needs; more than MAX_NODES if it is large or NaN."""
+    """Nodes, at least 3, for a function bounded by 1 with z = ``bandwidth``; over MAX_NODES if that is large or NaN."""
     if not bandwidth < MAX_NODES:
         return MAX_NODES + 1
-    z, k = max(bandwidth, 1e-6), math.ceil(bandwidth) + 1
+    z, k = max(bandwidth, 1e-6), max(3, math.ceil(bandwidth) + 1)
     while 2 * math.exp(math.sqrt(k * k - z * z) - k * math.acosh(k / z)) > _LEFT_OUT:
         k += 1
     return k
@@ -135,7 +135,7 @@ def _values_backward(grad, nodes, theta, frequency, shift, program, out_theta, o
 
 
 def _features(t, out):
-    """out[b, k-1] = T_k(t[b]) for k = 1 … N-1: t (B, n), out (B, N-1, n)."""
+    """out[b, k-1] = T_k(t[b]) for k = 1 … N-1, N >= 3: t (B, n), out (B, N-1, n)."""
     for b in prange(t.shape[0]):
         row, rows = t[b], out[b]
         rows[0] = row

@@ -122,7 +122,8 @@ def node_layer_backward(
     """Gradients with respect to u, theta and weight (empty if there is none)."""
     from qkan.kernels import node_layer_cpu
 
-    return node_layer_cpu.backward(grad, u, theta, weight, coefficients, text)
+    of_u, of_theta, of_weight = node_layer_cpu.backward(grad, u, theta, weight, coefficients, text)
+    return of_u.contiguous(), of_theta, of_weight
 
 
 @node_layer_backward.register_fake

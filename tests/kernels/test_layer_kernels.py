@@ -190,9 +190,18 @@ def test_edge_operator_passes_opcheck(per_row):
     torch.library.opcheck(edge_ops.edge_sum, (*leaves, program.encode(daruan(2, "pz").gates), "amplitude", False))
 
 
+def test_interpolating_edge_operator_passes_opcheck():
+    leaves = [tensor.requires_grad_() for tensor in edge_case("pz", 400, 2, 3)]
+    assert edge_ops.interval(*leaves[:3], "z", False) is not None
+    torch.library.opcheck(edge_ops.edge_sum, (*leaves, program.encode(daruan(2, "pz").gates), "z", False))
+
+
+@pytest.mark.parametrize("route", ["small", "chunked"])
+@pytest.mark.parametrize("kind", ["unit", "torus"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_node_operator_passes_opcheck(weighted):
-    (u, theta, weight), recipe = node_case("unit", 5, 2, 3)
+def test_node_operator_passes_opcheck(weighted, kind, route, monkeypatch):
+    monkeypatch.setattr(node_layer_cpu, "SMALL_WORK", 10**9 if route == "small" else 0)
+    (u, theta, weight), recipe = node_case(kind, 5, 2, 3)
     weight = weight.requires_grad_() if weighted else None
     torch.library.opcheck(node_ops.node_layer, (u.requires_grad_(), theta.requires_grad_(), weight, 3, recipe))
 
