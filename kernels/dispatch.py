@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
 from qkan.kernels import edge_ops, node_ops, ops, spectral
@@ -40,13 +42,21 @@ def reason_for_reference(dtype: torch.dtype, device: torch.device, *, on_cuda: b
         return f"{dtype} is computed exactly, by the reference"
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return "a torch.func transform is active"
-    if not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() > 0:
-        return "a dispatch mode, as a counter of operations is, watches every operator"
+    if not torch.compiler.is_compiling() and _operations_are_counted():
+        return "matrix products are being counted"
     if device.type == "cpu":
         return _failure("numba_cpu")
     if device.type == "cuda" and on_cuda:
         return _failure("bloch_triton")
     return f"there is no compiled kernel for this on {device.type}"
+
+
+def _operations_are_counted() -> bool:
+    """Whether a ``FlopCounterMode`` is active; it knows the products of PyTorch, not those inside of a kernel."""
+    if torch._C._len_torch_dispatch_stack() == 0:
+        return False
+    counter = getattr(sys.modules.get("torch.utils.flop_counter"), "_FlopCounterMode", ())
+    return any(isinstance(mode, counter) for mode in _get_current_dispatch_mode_stack())
 
 
 def _failure(module: str) -> str | None:
