@@ -15,20 +15,13 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from qkan.kernels.numba_cpu import both, plane, sincos_block
+from qkan.kernels.numba_cpu import block_shape, both, plane, sincos_block
 
 f4 = np.float32
 #: At most so many rows in a block: what a circuit needs of them stays in the first-level cache.
 LANES = 128
 _ONE, _HALF, _EPS = f4(1), f4(0.5), f4(np.finfo(np.float32).eps)
 _INSIDE = f4(_ONE - _EPS)
-
-
-@njit(cache=True)
-def block_shape(batch):
-    """Blocks into which ``batch`` rows are cut, and lanes of a block: a multiple of 16, at most LANES."""
-    blocks = max(1, (batch + LANES - 1) // LANES)
-    return blocks, ((batch + blocks - 1) // blocks + 15) // 16 * 16
 
 
 # Sums over lanes may be taken in any order; the flag "reassoc" stays on the additions of the functions that carry it.
@@ -257,7 +250,7 @@ def _edge_sum(x, theta, frequency, shift, weight, program, amplitude, arccos, sp
     for o in prange(m):
         for i in range(n):
             matrices_between(program, theta[o, i], matrices[o, i])
-    blocks, lanes = block_shape(batch)
+    blocks, lanes = block_shape(batch, LANES)
     per_part = (blocks + splits - 1) // splits
     for task in prange(m * splits):
         o, part = task // splits, task % splits
@@ -293,7 +286,7 @@ def _edge_sum_backward(
     for o in prange(m):
         for i in range(n):
             matrices_between(program, theta[o, i], matrices[o, i])
-    blocks, lanes = block_shape(batch)
+    blocks, lanes = block_shape(batch, LANES)
     per_part = (blocks + splits - 1) // splits
     for task in prange(n * splits):
         i, part = task // splits, task % splits

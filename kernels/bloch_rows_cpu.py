@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from qkan.kernels.bloch_cpu import LANES, amplitude_block, data_trigs, lane_dot, lane_sum
-from qkan.kernels.numba_cpu import both, plane, sincos_block
+from qkan.kernels.numba_cpu import block_shape, both, plane, sincos_block
 
 f4 = np.float32
 _ONE = f4(1)
@@ -20,7 +20,7 @@ _ONE = f4(1)
 def _turn_lanes(a, b, trig):
     """Rotate the plane (a, b) in every lane; with a and b exchanged, backwards."""
     sines, cosines = trig[0], trig[1]
-    for j in range(LANES):
+    for j in range(a.size):
         turned = a[j] * cosines[j] - b[j] * sines[j]
         b[j] = a[j] * sines[j] + b[j] * cosines[j]
         a[j] = turned
@@ -37,11 +37,11 @@ def _gate_trigs(program, g, edge, start, count, x, angles, trig):
         for j in range(count):
             angles[j] += theta[start + j, index]
     if rep < 0:
-        sincos_block(_ONE, f4(0), angles, trig[0], trig[1], LANES)
+        sincos_block(_ONE, f4(0), angles, trig[0], trig[1], x.size)
     elif arccos:
         data_trigs(frequency[rep], shift[rep], x, True, trig)
     else:
-        for j in range(LANES):
+        for j in range(x.size):
             angles[j] += frequency[rep] * x[j] + shift[rep]
         data_trigs(_ONE, f4(0), angles, False, trig)
 
@@ -64,7 +64,7 @@ def _read(v, amplitude, values, slopes):
         slopes[:] = _ONE
         return
     x, y = v[0], v[1]
-    for j in range(LANES):
+    for j in range(slopes.size):
         slopes[j] = x[j] * x[j] + y[j] * y[j]
     amplitude_block(values, slopes)
 
@@ -77,14 +77,14 @@ def _walk_back(program, edge, start, count, x, v, adjoint, trigs, slopes, grads)
     for g in range(axes.size - 1, -1, -1):
         p, q, _ = plane(axes[g])
         v_p, v_q, l_p, l_q, derivative = v[p], v[q], adjoint[p], adjoint[q], trigs[g, 2]
-        for j in range(LANES):
+        for j in range(slopes.size):
             slopes[j] = v_p[j] * l_q[j] - v_q[j] * l_p[j]
         if theta_of[g] >= 0:
             for j in range(count):
                 grad_theta[start + j, theta_of[g]] += slopes[j]
         rep = data_of[g]
         if rep >= 0:
-            for j in range(LANES):
+            for j in range(slopes.size):
                 slopes[j] *= derivative[j]
                 grad_row[j] += edge[1][rep] * slopes[j]
             grad_frequency[rep] += lane_dot(slopes, x)
@@ -97,23 +97,23 @@ def _row_sum(x, theta, frequency, shift, weight, program, amplitude, arccos, spl
     """Takes x (n, B), theta (B, m, n, P), frequency and shift (m, n, L), weight (m, n), out (m, B)."""
     m, n = weight.shape
     batch, gates = x.shape[1], program[0].size
-    blocks = (batch + LANES - 1) // LANES
+    blocks, lanes = block_shape(batch, LANES)
     per_part = (blocks + splits - 1) // splits
     for task in prange(m * splits):
         o, part = task // splits, task % splits
-        lines = np.zeros((5, LANES), f4)
+        lines = np.zeros((5, lanes), f4)
         row, values, slopes, angles, total = lines[0], lines[1], lines[2], lines[3], lines[4]
-        v, trigs = np.empty((3, LANES), f4), np.empty((gates, 3, LANES), f4)
+        v, trigs = np.empty((3, lanes), f4), np.empty((gates, 3, lanes), f4)
         for block in range(part * per_part, min((part + 1) * per_part, blocks)):
-            start = block * LANES
-            count = min(LANES, batch - start)
+            start = block * lanes
+            count = min(lanes, batch - start)
             total[:] = f4(0)
             for i in range(n):
                 row[:count] = x[i, start : start + count]
                 edge = (theta[:, o, i], frequency[o, i], shift[o, i], arccos)
                 _evolve(program, edge, start, count, row, angles, v, trigs)
                 _read(v, amplitude, values, slopes)
-                for j in range(LANES):
+                for j in range(lanes):
                     total[j] += weight[o, i] * values[j]
             out[o, start : start + count] = total[:count]
 
@@ -126,18 +126,18 @@ def _row_sum_backward(
     """
     m, n = weight.shape
     batch, gates = x.shape[1], program[0].size
-    blocks = (batch + LANES - 1) // LANES
+    blocks, lanes = block_shape(batch, LANES)
     per_part = (blocks + splits - 1) // splits
     for task in prange(n * splits):
         i, part = task // splits, task % splits
-        lines = np.zeros((6, LANES), f4)
+        lines = np.zeros((6, lanes), f4)
         row, values, slopes, angles, upstream, grad_row = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
-        v, adjoint, trigs = np.empty((3, LANES), f4), np.empty((3, LANES), f4), np.empty((gates, 3, LANES), f4)
+        v, adjoint, trigs = np.empty((3, lanes), f4), np.empty((3, lanes), f4), np.empty((gates, 3, lanes), f4)
         out_data[:, part, :, i] = f4(0)
         out_weight[part, :, i] = f4(0)
         for block in range(part * per_part, min((part + 1) * per_part, blocks)):
-            start = block * LANES
-            count = min(LANES, batch - start)
+            start = block * lanes
+            count = min(lanes, batch - start)
             row[:count] = x[i, start : start + count]
             row[count:] = f4(0)
             upstream[count:] = f4(0)
@@ -150,7 +150,7 @@ def _row_sum_backward(
                 _read(v, amplitude, values, slopes)
                 out_weight[part, o, i] += lane_dot(upstream, values)
                 adjoint[:2] = f4(0)
-                for j in range(LANES):
+                for j in range(lanes):
                     adjoint[2, j] = upstream[j] * weight[o, i] * slopes[j]
                 grads = grad_row, out_theta[:, o, i], out_data[0, part, o, i], out_data[1, part, o, i]
                 _walk_back(program, edge, start, count, row, v, adjoint, trigs, slopes, grads)

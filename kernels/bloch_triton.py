@@ -8,7 +8,7 @@ every block of rows has its own sums, which PyTorch adds up.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -191,14 +191,29 @@ def edge_sum_backward_kernel(
     tl.store(out_x + i * batch + rows, grad_x, inside)
 
 
-def _tables(program: Program, theta: Tensor, frequency: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, list[int], int]:
-    """Matrices (m, n, L+1, 3, 3), slopes and offsets (m, n, 2, L) by place, repetition at each place, axes in bits."""
+class _Prepared(NamedTuple):
+    """What both kernels take of the circuits.
+
+    Attributes:
+        arrays: matrices (m, n, L+1, 3, 3); slopes and offsets (m, n, 2, L) by place in the circuit; weights (m, n).
+        order: repetition whose data gate stands at each place.
+        options: compile-time arguments.
+    """
+
+    arrays: tuple[Tensor, Tensor, Tensor]
+    order: list[int]
+    options: dict[str, Any]
+
+
+def _prepare(tensors: tuple[Tensor, ...], program: Program, amplitude: bool, arccos: bool) -> _Prepared:
+    _, theta, frequency, shift, weight = (tensor.detach() for tensor in tensors)
     matrices, angles = segments.matrices(program, theta)
     places = [g for g in range(len(program.axes)) if program.data[g] >= 0]
     order = [int(program.data[g]) for g in places]
     data = torch.stack([frequency[..., order], shift[..., order] + angles], -2)
     axes = sum(int(program.axes[g]) << (2 * place) for place, g in enumerate(places))
-    return matrices.contiguous(), data.contiguous(), order, axes
+    options = {"L": len(order), "AXES": axes, "AMPLITUDE": amplitude, "ARCCOS": arccos}
+    return _Prepared((matrices.contiguous(), data.contiguous(), weight.contiguous()), order, options)
 
 
 def _by_features(rows: Tensor) -> Tensor:
@@ -206,56 +221,38 @@ def _by_features(rows: Tensor) -> Tensor:
     return rows.detach().t().contiguous()
 
 
-def edge_sum(
-    x: Tensor,
-    theta: Tensor,
-    frequency: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    program: Program,
-    amplitude: bool,
-    arccos: bool,
-) -> Tensor:
-    """(B, m); see :func:`qkan.kernels.reference.edge_sum`, theta (m, n, P), all in float32."""
+def edge_sum(tensors: tuple[Tensor, ...], program: Program, amplitude: bool, arccos: bool) -> Tensor:
+    """(B, m) of :func:`qkan.kernels.reference.edge_sum` for its five tensors in float32, theta (m, n, P)."""
+    x, weight = tensors[0], tensors[4]
     (m, n), batch = weight.shape, x.shape[0]
     out = x.new_empty(m, batch)
-    if batch == 0:
-        return out.t().contiguous()
-    matrices, data, order, axes = _tables(program, theta, frequency, shift)
-    options: dict[str, Any] = {"L": len(order), "AXES": axes, "AMPLITUDE": amplitude, "ARCCOS": arccos}
-    grid = triton.cdiv(batch, FORWARD_ROWS), m
-    edge_sum_kernel[grid](
-        _by_features(x), matrices, data, weight.contiguous(), out, batch, n, **options, ROWS=FORWARD_ROWS
-    )
+    if batch > 0:
+        found = _prepare(tensors, program, amplitude, arccos)
+        grid = triton.cdiv(batch, FORWARD_ROWS), m
+        edge_sum_kernel[grid](_by_features(x), *found.arrays, out, batch, n, **found.options, ROWS=FORWARD_ROWS)
     return out.t().contiguous()
 
 
 def edge_sum_backward(
-    grad: Tensor,
-    x: Tensor,
-    theta: Tensor,
-    frequency: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    program: Program,
-    amplitude: bool,
-    arccos: bool,
+    grad: Tensor, tensors: tuple[Tensor, ...], program: Program, amplitude: bool, arccos: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients with respect to x, theta, frequency, shift and weight for grad (B, m)."""
+    x, theta, frequency, _, weight = tensors
     (m, n), batch = weight.shape, x.shape[0]
-    matrices, data, order, axes = _tables(program, theta, frequency, shift)
-    reps = len(order)
-    options: dict[str, Any] = {"L": reps, "AXES": axes, "AMPLITUDE": amplitude, "ARCCOS": arccos}
-    inputs = _by_features(grad), _by_features(x), matrices, data, weight.contiguous()
+    found = _prepare(tensors, program, amplitude, arccos)
+    reps = len(found.order)
+    inputs = _by_features(grad), _by_features(x), *found.arrays
     out_x, total = x.new_empty(n, batch), x.new_zeros(m, n, 5 * reps + 4)
     parts = min(triton.cdiv(max(batch, 1), BACKWARD_ROWS), triton.cdiv(_PROGRAMS, n))
     sums = x.new_empty(parts, m, n, 5 * reps + 4)
     for first in range(0, batch, parts * BACKWARD_ROWS):
         used = min(parts, triton.cdiv(batch - first, BACKWARD_ROWS))
-        edge_sum_backward_kernel[(used, n)](*inputs, out_x, sums, batch, first, m, n, **options, ROWS=BACKWARD_ROWS)
+        sizes = batch, first, m, n
+        edge_sum_backward_kernel[(used, n)](*inputs, out_x, sums, *sizes, **found.options, ROWS=BACKWARD_ROWS)
         total += sums[:used].sum(0)
     torques = total[..., : 3 * (reps + 1)].unflatten(-1, (reps + 1, 3))
-    by_data = total.new_zeros(2, *frequency.shape)
-    by_data[..., order] = total[..., 3 * (reps + 1) : -1].unflatten(-1, (2, reps)).movedim(-2, 0)
+    by_place = total[..., 3 * (reps + 1) : -1].unflatten(-1, (2, reps)).movedim(-2, 0)
+    index = torch.tensor(found.order, device=total.device)
+    by_data = total.new_zeros(2, *frequency.shape).index_add_(-1, index, by_place)
     by_theta = segments.angle_gradients(program, theta.detach(), torques)
     return out_x.t().contiguous(), by_theta, by_data[0].clone(), by_data[1].clone(), total[..., -1].clone()

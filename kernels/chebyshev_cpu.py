@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import prange
+from numba import njit, prange
 from torch import Tensor
 
 from qkan.kernels import bloch_cpu, numba_cpu
-from qkan.kernels.numba_cpu import both
+from qkan.kernels.numba_cpu import block_shape, both
 from qkan.kernels.workspace import chunks, room
 
 f4 = np.float32
@@ -77,20 +77,28 @@ def _node_tables(nodes: int) -> tuple[np.ndarray, Tensor]:
 # -- circuits at the nodes -----------------------------------------------------------------------------------------
 
 
+@njit(cache=True)
+def _scratch(nodes, lanes, reps):
+    """What a thread needs to run circuits at the nodes: inputs, slopes, states, trigs, adjoints, matrices, torques."""
+    row = np.zeros(lanes, f4)
+    row[: nodes.size] = nodes
+    states = np.zeros((reps + 1, 3, lanes), f4)
+    states[0, 0] = _ONE
+    trigs, adjoints = np.empty((reps, 3, lanes), f4), np.zeros((reps + 1, 3, lanes), f4)
+    matrices, torques = np.empty((reps + 1, 3, 3), f4), np.zeros((reps + 1, 3), f4)
+    return row, np.zeros(lanes, f4), states, trigs, adjoints, matrices, torques
+
+
 def _values(nodes, theta, frequency, shift, program, out, out_slopes):
     """⟨Z⟩ of E circuits at N nodes t that they share, and its slope in t, unless ``out_slopes`` has no rows.
 
     theta (E, P), frequency and shift (E, L), out (E, N), out_slopes (E, N) or (0, N).
     """
     count, reps = nodes.size, frequency.shape[1]
-    lanes = bloch_cpu.block_shape(count)[1]
+    lanes = block_shape(count, MAX_NODES)[1]
     for task in prange((theta.shape[0] + 63) // 64):
-        row, slope = np.zeros(lanes, f4), np.empty(lanes, f4)
-        row[:count] = nodes
-        states, trigs = np.zeros((reps + 1, 3, lanes), f4), np.empty((reps, 3, lanes), f4)
-        states[0, 0] = _ONE
-        adjoints, sums = np.zeros((reps + 1, 3, lanes), f4), np.empty((2, reps), f4)
-        matrices, torques = np.empty((reps + 1, 3, 3), f4), np.empty((reps + 1, 3), f4)
+        row, slope, states, trigs, adjoints, matrices, torques = _scratch(nodes, lanes, reps)
+        sums = np.empty((2, reps), f4)
         for e in range(task * 64, min(task * 64 + 64, theta.shape[0])):
             bloch_cpu.matrices_between(program, theta[e], matrices)
             edge = (theta[e], frequency[e], shift[e], matrices, False)
@@ -108,14 +116,10 @@ def _values(nodes, theta, frequency, shift, program, out, out_slopes):
 def _values_backward(grad, nodes, theta, frequency, shift, program, out_theta, out_frequency, out_shift):
     """Gradients of Σ grad·values for grad (E, N)."""
     count, reps = nodes.size, frequency.shape[1]
-    lanes = bloch_cpu.block_shape(count)[1]
+    lanes = block_shape(count, MAX_NODES)[1]
     for task in prange((theta.shape[0] + 63) // 64):
-        row, unused = np.zeros(lanes, f4), np.zeros(lanes, f4)
-        row[:count] = nodes
-        states, trigs = np.zeros((reps + 1, 3, lanes), f4), np.empty((reps, 3, lanes), f4)
-        states[0, 0] = _ONE
-        adjoints, upstream = np.zeros((reps + 1, 3, lanes), f4), np.zeros(lanes, f4)
-        matrices, torques = np.empty((reps + 1, 3, 3), f4), np.empty((reps + 1, 3), f4)
+        row, unused, states, trigs, adjoints, matrices, torques = _scratch(nodes, lanes, reps)
+        upstream = np.zeros(lanes, f4)
         for e in range(task * 64, min(task * 64 + 64, theta.shape[0])):
             bloch_cpu.matrices_between(program, theta[e], matrices)
             edge = (theta[e], frequency[e], shift[e], matrices, False)

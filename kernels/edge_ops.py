@@ -125,21 +125,19 @@ def _(
 
 
 @edge_sum.register_kernel("cuda")
-def _(x: Tensor, *rest: Any) -> Tensor:
+def _(*inputs: Any) -> Tensor:
     from qkan.kernels import bloch_triton
 
-    theta, frequency, shift, weight, gates, readout, arccos = rest
-    circuit = program(gates), readout == "amplitude", arccos
-    return bloch_triton.edge_sum(x, theta, frequency, shift, weight, *circuit)
+    *tensors, gates, readout, arccos = inputs
+    return bloch_triton.edge_sum(tuple(tensors), program(gates), readout == "amplitude", arccos)
 
 
 @edge_sum_backward.register_kernel("cuda")
-def _(grad: Tensor, *rest: Any) -> _Grads:
+def _(grad: Tensor, *inputs: Any) -> _Grads:
     from qkan.kernels import bloch_triton
 
-    x, theta, frequency, shift, weight, gates, readout, arccos = rest
-    circuit = program(gates), readout == "amplitude", arccos
-    return bloch_triton.edge_sum_backward(grad, x, theta, frequency, shift, weight, *circuit)
+    *tensors, gates, readout, arccos = inputs
+    return bloch_triton.edge_sum_backward(grad, tuple(tensors), program(gates), readout == "amplitude", arccos)
 
 
 def _save(ctx: Any, inputs: Any, output: Tensor) -> None:

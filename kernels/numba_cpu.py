@@ -164,9 +164,10 @@ def plane(axis):
 
 
 @njit(cache=True)
-def _lanes(circuits):
-    """Circuits of one block: a multiple of 16."""
-    return min(_LANES, (circuits + 15) // 16 * 16)
+def block_shape(count, most):
+    """Blocks that ``count`` things fill, none of them empty, and lanes of each: a multiple of 16, at most ``most``."""
+    blocks = max(1, (count + most - 1) // most)
+    return blocks, ((count + blocks - 1) // blocks + 15) // 16 * 16
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
@@ -223,8 +224,8 @@ def _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, 
 def _coefficients(theta, gates, constants, node_sin, node_cos, transform, out):
     """out[e] = (⟨Z⟩ of circuit e at the K nodes) @ transform. theta (E, P), out (E, K); node tables are (L, K)."""
     nodes, circuits = transform.shape[0], theta.shape[0]
-    lanes = _lanes(circuits)
-    for block in prange((circuits + lanes - 1) // lanes):
+    blocks, lanes = block_shape(circuits, _LANES)
+    for block in prange(blocks):
         start = block * lanes
         count = min(lanes, circuits - start)
         vectors = np.empty((3, nodes, lanes), f4)
@@ -243,8 +244,8 @@ def _coefficients(theta, gates, constants, node_sin, node_cos, transform, out):
 def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, transform, out):
     """out[e, p] = d(Σ grad·coefficients)/d theta[e, p] by the reversible adjoint: no state is stored on the way."""
     nodes, circuits = transform.shape[0], theta.shape[0]
-    lanes = _lanes(circuits)
-    for block in prange((circuits + lanes - 1) // lanes):
+    blocks, lanes = block_shape(circuits, _LANES)
+    for block in prange(blocks):
         start = block * lanes
         count = min(lanes, circuits - start)
         vectors, adjoints = np.empty((3, nodes, lanes), f4), np.zeros((3, nodes, lanes), f4)

@@ -18,7 +18,7 @@ SHAPES = [(1, 1, 1), (63, 3, 17), (1000, 17, 3), (600, 1, 3)]
 def check(case, gates, readout="z", arccos=False):
     options = program.program(program.encode(gates)), readout == "amplitude", arccos
     grad = uniform((len(case[0]), len(case[4])), 9)
-    found = [bloch_triton.edge_sum(*case, *options), *bloch_triton.edge_sum_backward(grad, *case, *options)]
+    found = [bloch_triton.edge_sum(tuple(case), *options), *bloch_triton.edge_sum_backward(grad, tuple(case), *options)]
     for mine, exact in zip(found, exact_edge_sum(case, gates, grad, readout, arccos), strict=True):
         assert relative(mine, exact) < TOLERANCE
 
@@ -48,9 +48,9 @@ def test_every_ansatz_and_readout(ansatz, readout):
 def test_non_finite_rows_spoil_themselves_only(ansatz):
     case, gates = edge_case(ansatz, 6, 3, 4), daruan(2, ansatz).gates
     options = program.program(program.encode(gates)), False, ansatz == "px"
-    clean = bloch_triton.edge_sum(*case, *options)
+    clean = bloch_triton.edge_sum(tuple(case), *options)
     case[0][1, 0], case[0][3, 2] = float("nan"), float("inf") if ansatz == "pz" else float("nan")
-    found = bloch_triton.edge_sum(*case, *options)
+    found = bloch_triton.edge_sum(tuple(case), *options)
     assert found[[1, 3]].isnan().all()
     torch.testing.assert_close(found[[0, 2, 4, 5]], clean[[0, 2, 4, 5]], rtol=0, atol=0)
 
@@ -58,14 +58,15 @@ def test_non_finite_rows_spoil_themselves_only(ansatz):
 def test_strided_expanded_and_empty_inputs():
     x, theta, frequency, shift, weight = edge_case("pz", 8, 3, 5)
     options = program.program(program.encode(daruan(2, "pz").gates)), False, False
-    plain = bloch_triton.edge_sum(x, theta, frequency, shift, weight, *options)
+    plain = bloch_triton.edge_sum((x, theta, frequency, shift, weight), *options)
     strided = x.t().contiguous().t(), theta.transpose(0, 1).contiguous().transpose(0, 1)
-    found = bloch_triton.edge_sum(*strided, frequency, shift, weight, *options)
+    found = bloch_triton.edge_sum((*strided, frequency, shift, weight), *options)
     torch.testing.assert_close(found, plain, rtol=0, atol=0)
     one = torch.ones(()).expand(5, 3)
-    expanded = bloch_triton.edge_sum(x[:1].expand(8, 3), theta, frequency, shift, one, *options)
+    expanded = bloch_triton.edge_sum((x[:1].expand(8, 3), theta, frequency, shift, one), *options)
     torch.testing.assert_close(expanded[7], expanded[0], rtol=0, atol=0)
-    assert bloch_triton.edge_sum(x[:0], theta, frequency, shift, weight, *options).shape == (0, 5)
-    grads = bloch_triton.edge_sum_backward(torch.empty(0, 5), x[:0], theta, frequency, shift, weight, *options)
+    empty = x[:0], theta, frequency, shift, weight
+    assert bloch_triton.edge_sum(empty, *options).shape == (0, 5)
+    grads = bloch_triton.edge_sum_backward(torch.empty(0, 5), empty, *options)
     assert grads[0].shape == (0, 3)
     assert all((grad == 0).all() for grad in grads[1:])

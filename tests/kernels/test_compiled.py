@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import qkan
 from qkan.circuits import ANSATZE, daruan
@@ -163,6 +165,14 @@ def test_layer_equals_itself_on_the_reference(options, monkeypatch):
     monkeypatch.setenv("QKAN_KERNELS", "reference")
     for found, expected in zip(compiled, outputs_and_gradients(), strict=True):
         assert relative(found, expected) < 2e-5
+
+
+@given(st.integers(1, 5000), st.sampled_from([16, 64, 128]))
+def test_blocks_hold_everything_and_none_is_empty(count, most):
+    blocks, lanes = numba_cpu.block_shape(count, most)
+    assert lanes % 16 == 0
+    assert lanes <= most
+    assert (blocks - 1) * lanes < count <= blocks * lanes
 
 
 # -- choosing ------------------------------------------------------------------------------------------------------

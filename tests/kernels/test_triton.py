@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kernel_cases import edge_case, relative, uniform
+from kernel_cases import TOLERANCE, distance_from_poles, edge_case, exact_edge_sum, relative, uniform
 
 from qkan import KANLayer
 from qkan.circuits import daruan
@@ -90,16 +90,23 @@ def test_the_kernels_compile_for_a_device_without_atomics(kernel, arccos):
 
 @needs_cuda
 @pytest.mark.parametrize("readout", ["z", "amplitude"])
-def test_a_layer_on_cuda_equals_the_definition(readout):
-    layer = KANLayer(5, 4, encoding="edge", readout=readout, base=None, seed=0).cuda()
-    x = uniform((700, 5), 1).cuda().requires_grad_()
-    assert "a compiled kernel" in explain(layer, x)
-    grads = torch.autograd.grad(layer(x).pow(2).sum(), [x, *layer.parameters()])
-    exact = layer.double().cpu()
-    y = x.detach().double().cpu().requires_grad_()
-    expected = torch.autograd.grad(exact(y).pow(2).sum(), [y, *exact.parameters()])
-    for mine, true in zip(grads, expected, strict=True):
-        assert relative(mine.cpu(), true) < (1e-5 if readout == "z" else 1e-2)
+def test_the_operator_on_cuda_equals_the_definition(readout):
+    case, gates = edge_case("mix", 700, 5, 4), daruan(2, "mix").gates
+    if readout == "amplitude":  # its slope is infinite at |Z| = 1: edges that come near it carry no weight
+        case[4] *= distance_from_poles(case, gates, False) > 0.03
+        assert (case[4] != 0).any()
+    grad = uniform((700, 4), 9)
+    leaves = [tensor.cuda().requires_grad_() for tensor in case]
+    y = edge_ops.edge_sum(*leaves, program.encode(gates), readout, False)
+    found = [y, *torch.autograd.grad(y, leaves, grad.cuda())]
+    for mine, true in zip(found, exact_edge_sum(case, gates, grad, readout, False), strict=True):
+        assert relative(mine.cpu(), true) < TOLERANCE
+
+
+@needs_cuda
+def test_a_layer_on_cuda_takes_the_kernel():
+    layer = KANLayer(5, 4, encoding="edge", base=None, seed=0).cuda()
+    assert "a compiled kernel" in explain(layer, uniform((700, 5), 1).cuda())
 
 
 @needs_cuda
@@ -118,7 +125,7 @@ def test_a_cuda_graph_replays_a_layer():
     torch.testing.assert_close(y, layer(x))
 
 
-def test_operators_know_shapes_on_cuda_without_a_device():
+def test_the_operator_knows_its_shape_without_data():
     case = [tensor.to("meta") for tensor in edge_case("pz", 6, 3, 4)]
     text = program.encode(daruan(2, "pz").gates)
     assert edge_ops.edge_sum(*case, text, "z", False).shape == (6, 4)
