@@ -18,9 +18,21 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from qkan.kernels import bloch_cpu, numba_cpu
-from qkan.kernels.numba_cpu import block_shape, both
-from qkan.kernels.workspace import chunks, room
+from qkan.kernels import numba_cpu
+from qkan.kernels.numba_cpu import (
+    DATA,
+    THETA,
+    angle_trigs,
+    block_shape,
+    both,
+    columns,
+    plane,
+    rotate_block,
+    sincos_block,
+    trig_row,
+)
+from qkan.kernels.program import table
+from qkan.kernels.workspace import by_rows, chunks, product, room
 
 f4 = np.float32
 _ONE = f4(1)
@@ -28,8 +40,8 @@ _ONE = f4(1)
 _LEFT_OUT = 1e-8
 #: With more nodes than this the product costs as much as the circuits.
 MAX_NODES = 128
-#: Rows per node from which interpolation is faster than every row.
-_ROWS_PER_NODE = 8
+#: Interpolation is faster than every row from so many rows per node on, and rows times edges.
+_ROWS_PER_NODE, _LEAST_WORK = 2, 2**15
 #: Half-widths are at least this: slopes in the scaled input are divided by them.
 _NARROWEST = 1e-3
 
@@ -54,7 +66,7 @@ def count_nodes(bandwidth: float) -> int:
 
 def interval(x: Tensor, frequency: Tensor) -> Interval | None:
     """Interval and nodes for a batch, or ``None`` where evaluating every row is no dearer or a number is not finite."""
-    if x.shape[0] == 0 or frequency.numel() == 0:
+    if x.shape[0] * frequency.shape[0] * frequency.shape[1] < _LEAST_WORK:
         return None
     low, high = torch.aminmax(x, dim=0)
     half_width = ((high - low) / 2).clamp_min(_NARROWEST)
@@ -77,87 +89,197 @@ def _node_tables(nodes: int) -> tuple[np.ndarray, Tensor]:
 # -- circuits at the nodes -----------------------------------------------------------------------------------------
 
 
+#: Circuits side by side times nodes: what a block of circuits needs stays in the second-level cache.
+_BLOCK = 2048
+
+
 @njit(cache=True)
-def _scratch(nodes, lanes, reps):
-    """What a thread needs to run circuits at the nodes: inputs, slopes, states, trigs, adjoints, matrices, torques."""
-    row = np.zeros(lanes, f4)
-    row[: nodes.size] = nodes
-    states = np.zeros((reps + 1, 3, lanes), f4)
-    states[0, 0] = _ONE
-    trigs, adjoints = np.empty((reps, 3, lanes), f4), np.zeros((reps + 1, 3, lanes), f4)
-    matrices, torques = np.empty((reps + 1, 3, 3), f4), np.zeros((reps + 1, 3), f4)
-    return row, np.zeros(lanes, f4), states, trigs, adjoints, matrices, torques
+def _blocks(circuits, nodes):
+    """Blocks of circuits, and how many each holds: the circuits are the vector lanes."""
+    return block_shape(circuits, max(16, _BLOCK // nodes // 16 * 16))
 
 
-def _values(nodes, theta, frequency, shift, program, out, out_slopes):
-    """⟨Z⟩ of E circuits at N nodes t that they share, and its slope in t, unless ``out_slopes`` has no rows.
+@njit(cache=True, fastmath={"contract"})
+def _data_trigs(nodes, slopes, offsets, angles, trigs):
+    """Sines and cosines of slope t + offset: slopes and offsets (L, lanes), trigs (L, 2, N, lanes)."""
+    for rep in range(trigs.shape[0]):
+        slope, offset = slopes[rep], offsets[rep]
+        for k in range(nodes.size):
+            t, line = nodes[k], angles[k]
+            for i in range(line.size):
+                line[i] = slope[i] * t + offset[i]
+        sines, cosines = trigs[rep, 0].reshape(-1), trigs[rep, 1].reshape(-1)
+        sincos_block(_ONE, f4(0), angles.reshape(-1), sines, cosines, sines.size)
 
-    theta (E, P), frequency and shift (E, L), out (E, N), out_slopes (E, N) or (0, N).
+
+@njit(cache=True, fastmath={"contract"})
+def _rotate_data(vectors, axis, trig, sign):
+    """Rotate (3, N, lanes) Bloch vectors; the angle differs from node to node and from circuit to circuit."""
+    first, second, _ = plane(axis)
+    a, b = vectors[first].reshape(-1), vectors[second].reshape(-1)
+    sines, cosines = trig[0].reshape(-1), trig[1].reshape(-1)
+    for i in range(a.size):
+        turned = a[i] * cosines[i] - b[i] * (sign * sines[i])
+        b[i] = a[i] * (sign * sines[i]) + b[i] * cosines[i]
+        a[i] = turned
+
+
+@njit(cache=True, fastmath={"contract"})
+def _evolve(gates, size, angle_trig, data_trigs, vectors):
+    """Run a block of circuits of ``size`` trainable angles at all nodes, from |+⟩ to the end."""
+    vectors[:] = f4(0)
+    vectors[0] = _ONE
+    for g in range(len(gates)):
+        if gates[g, 1] == DATA:
+            _rotate_data(vectors, gates[g, 0], data_trigs[gates[g, 2]], _ONE)
+        else:
+            row = trig_row(gates[g], size)
+            rotate_block(vectors, gates[g, 0], angle_trig[0, row], angle_trig[1, row], _ONE)
+
+
+def _values(nodes, theta, frequency, shift, gates, constants, out):
+    """⟨Z⟩ of E circuits at N nodes t that they share: theta (E, P), frequency and shift (E, L), out (E, N)."""
+    count_nodes, reps = nodes.size, frequency.shape[1]
+    blocks, lanes = _blocks(theta.shape[0], count_nodes)
+    for block in prange(blocks):
+        start = block * lanes
+        count = min(lanes, theta.shape[0] - start)
+        data, angles = np.empty((2, reps, lanes), f4), np.empty((count_nodes, lanes), f4)
+        data_trigs, vectors = np.empty((reps, 2, count_nodes, lanes), f4), np.empty((3, count_nodes, lanes), f4)
+        columns(frequency, start, count, data[0])
+        columns(shift, start, count, data[1])
+        _data_trigs(nodes, data[0], data[1], angles, data_trigs)
+        angle_trig = angle_trigs(theta, start, count, constants, lanes)
+        _evolve(gates, theta.shape[1], angle_trig, data_trigs, vectors)
+        for i in range(count):
+            for k in range(count_nodes):
+                out[start + i, k] = vectors[2, k, i]
+
+
+@njit(cache=True, fastmath={"contract"})
+def _torque(axis, vectors, adjoints, out):
+    """λ·(n × v) for the axis n of a rotation, in every lane; out (N, lanes)."""
+    first, second, _ = plane(axis)
+    v_a, v_b = vectors[first].reshape(-1), vectors[second].reshape(-1)
+    l_a, l_b, flat = adjoints[first].reshape(-1), adjoints[second].reshape(-1), out.reshape(-1)
+    for i in range(flat.size):
+        flat[i] = v_a[i] * l_b[i] - v_b[i] * l_a[i]
+
+
+@njit(cache=True, fastmath={"contract"})
+def _collect(torque, factors, nodes, slope, out_slopes, sums):
+    """Add what the torque at a data gate of frequency ``slope`` means: for t, and summed over the nodes for w and b."""
+    for k in range(nodes.size):
+        line, factor, by_t, t = torque[k], factors[k], out_slopes[k], nodes[k]
+        for i in range(line.size):
+            by_t[i] += slope[i] * line[i]
+            weighted = factor[i] * line[i]
+            sums[0, i] += weighted * t
+            sums[1, i] += weighted
+
+
+@njit(cache=True, fastmath={"contract"})
+def _sum_nodes(torque, factors, out):
+    """Out = Σ over the nodes of torque times factor, (lanes,)."""
+    out[:] = f4(0)
+    for k in range(len(torque)):
+        for i in range(out.size):
+            out[i] += factors[k, i] * torque[k, i]
+
+
+@njit(cache=True, fastmath={"contract"})
+def _walk_back(gates, nodes, slopes, trigs, vectors, adjoints, factors, torque, start, count, outputs):
+    """Undo the gates, collecting derivatives of a block; adjoints start as that of ⟨Z⟩ itself."""
+    (data_trigs, angle_trig), (by_t, out_theta, out_frequency, out_shift) = trigs, outputs
+    line, sums = np.empty(torque.shape[1], f4), np.empty((2, torque.shape[1]), f4)
+    for g in range(len(gates) - 1, -1, -1):
+        axis, source, index = gates[g, 0], gates[g, 1], gates[g, 2]
+        if source == DATA:
+            _torque(axis, vectors, adjoints, torque)
+            sums[:] = f4(0)
+            _collect(torque, factors, nodes, slopes[index], by_t, sums)
+            for i in range(count):
+                out_frequency[start + i, index] += sums[0, i]
+                out_shift[start + i, index] += sums[1, i]
+            _rotate_data(vectors, axis, data_trigs[index], -_ONE)
+            _rotate_data(adjoints, axis, data_trigs[index], -_ONE)
+            continue
+        if source == THETA:
+            _torque(axis, vectors, adjoints, torque)
+            _sum_nodes(torque, factors, line)
+            for i in range(count):
+                out_theta[start + i, index] += line[i]
+        row = trig_row(gates[g], out_theta.shape[1])
+        rotate_block(vectors, axis, angle_trig[0, row], angle_trig[1, row], -_ONE)
+        rotate_block(adjoints, axis, angle_trig[0, row], angle_trig[1, row], -_ONE)
+
+
+def _values_backward(
+    grad, nodes, theta, frequency, shift, gates, constants, out_values, out_slopes, out_theta, out_frequency, out_shift
+):
+    """⟨Z⟩ at the nodes and its slopes in t, both (E, N), and the gradients of Σ grad·values for grad (E, N).
+
+    The adjoint is that of ⟨Z⟩ itself; ``grad`` weights the nodes in the sums. So one walk serves all.
     """
-    count, reps = nodes.size, frequency.shape[1]
-    lanes = block_shape(count, MAX_NODES)[1]
-    for task in prange((theta.shape[0] + 63) // 64):
-        row, slope, states, trigs, adjoints, matrices, torques = _scratch(nodes, lanes, reps)
-        sums = np.empty((2, reps), f4)
-        for e in range(task * 64, min(task * 64 + 64, theta.shape[0])):
-            bloch_cpu.matrices_between(program, theta[e], matrices)
-            edge = (theta[e], frequency[e], shift[e], matrices, False)
-            bloch_cpu.evolve(program, edge, row, states, trigs)
-            bloch_cpu.read(matrices[reps], states[reps], False, adjoints[reps, 0], adjoints[reps, 1])
-            out[e] = adjoints[reps, 0, :count]
-            if out_slopes.shape[0] > 0:
-                slope[:] = f4(0)
-                adjoints[reps, :2] = f4(0)
-                adjoints[reps, 2] = _ONE
-                bloch_cpu.walk_back(program, edge, row, states, trigs, adjoints, slope, sums[0], sums[1], torques)
-                out_slopes[e] = slope[:count]
-
-
-def _values_backward(grad, nodes, theta, frequency, shift, program, out_theta, out_frequency, out_shift):
-    """Gradients of Σ grad·values for grad (E, N)."""
-    count, reps = nodes.size, frequency.shape[1]
-    lanes = block_shape(count, MAX_NODES)[1]
-    for task in prange((theta.shape[0] + 63) // 64):
-        row, unused, states, trigs, adjoints, matrices, torques = _scratch(nodes, lanes, reps)
-        upstream = np.zeros(lanes, f4)
-        for e in range(task * 64, min(task * 64 + 64, theta.shape[0])):
-            bloch_cpu.matrices_between(program, theta[e], matrices)
-            edge = (theta[e], frequency[e], shift[e], matrices, False)
-            bloch_cpu.evolve(program, edge, row, states, trigs)
-            upstream[:count] = grad[e]
-            adjoints[reps, :2] = f4(0)
-            adjoints[reps, 2] = upstream
-            torques[:] = f4(0)
-            out_frequency[e] = f4(0)
-            out_shift[e] = f4(0)
-            grads = unused, out_frequency[e], out_shift[e], torques
-            bloch_cpu.walk_back(program, edge, row, states, trigs, adjoints, *grads)
-            bloch_cpu.angle_gradients(program, theta[e], torques, out_theta[e])
+    count_nodes, reps = nodes.size, frequency.shape[1]
+    blocks, lanes = _blocks(theta.shape[0], count_nodes)
+    for block in prange(blocks):
+        start = block * lanes
+        count = min(lanes, theta.shape[0] - start)
+        data, planes = np.empty((2, reps, lanes), f4), np.zeros((3, count_nodes, lanes), f4)
+        data_trigs = np.empty((reps, 2, count_nodes, lanes), f4)
+        vectors, adjoints = np.empty((3, count_nodes, lanes), f4), np.zeros((3, count_nodes, lanes), f4)
+        torque, factors, by_t = planes[0], planes[1], planes[2]
+        columns(frequency, start, count, data[0])
+        columns(shift, start, count, data[1])
+        columns(grad, start, count, factors)
+        _data_trigs(nodes, data[0], data[1], torque, data_trigs)
+        angle_trig = angle_trigs(theta, start, count, constants, lanes)
+        _evolve(gates, theta.shape[1], angle_trig, data_trigs, vectors)
+        for i in range(count):
+            for k in range(count_nodes):
+                out_values[start + i, k] = vectors[2, k, i]
+        adjoints[2] = _ONE
+        out_theta[start : start + count] = f4(0)
+        out_frequency[start : start + count] = f4(0)
+        out_shift[start : start + count] = f4(0)
+        outputs = by_t, out_theta, out_frequency, out_shift
+        trigs = data_trigs, angle_trig
+        _walk_back(gates, nodes, data[0], trigs, vectors, adjoints, factors, torque, start, count, outputs)
+        for i in range(count):
+            for k in range(count_nodes):
+                out_slopes[start + i, k] = by_t[k, i]
 
 
 # -- features ------------------------------------------------------------------------------------------------------
 
 
 def _features(t, out):
-    """out[b, k-1] = T_k(t[b]) for k = 1 … N-1, N >= 3: t (B, n), out (B, N-1, n)."""
-    for b in prange(t.shape[0]):
-        row, rows = t[b], out[b]
+    """out[i, k-1] = T_k(t[i]) for k = 1 … N-1, N >= 3, by the recursion in float64: t (n, B), out (n, N-1, B)."""
+    for i in prange(len(t)):
+        row, rows = t[i], out[i]
+        lines = np.empty((2, row.size), np.float64)
+        last, present = lines[0], lines[1]
+        last[:] = 1.0
+        present[:] = row
         rows[0] = row
-        for i in range(row.size):
-            rows[1, i] = f4(2) * row[i] * row[i] - _ONE
-        for k in range(2, rows.shape[0]):
-            for i in range(row.size):
-                rows[k, i] = f4(2) * row[i] * rows[k - 1, i] - rows[k - 2, i]
+        for k in range(1, rows.shape[0]):
+            line = rows[k]
+            for b in range(row.size):
+                following = 2.0 * row[b] * present[b] - last[b]
+                last[b] = present[b]
+                present[b] = following
+                line[b] = f4(following)
 
 
 def _paired(grad, features, out):
-    """out[b, i] = Σ_k grad[b, k, i] features[b, k, i]."""
-    for b in prange(out.shape[0]):
-        line, rows, others = out[b], grad[b], features[b]
+    """out[i, b] = Σ_k grad[i, k, b] features[i, k, b]."""
+    for i in prange(len(out)):
+        line, rows, others = out[i], grad[i], features[i]
         line[:] = f4(0)
         for k in range(rows.shape[0]):
-            for i in range(line.size):
-                line[i] += rows[k, i] * others[k, i]
+            for b in range(line.size):
+                line[b] += rows[k, b] * others[k, b]
 
 
 VALUES, VALUES_BACKWARD = both(_values), both(_values_backward)
@@ -167,84 +289,100 @@ FEATURES, PAIRED = both(_features), both(_paired)
 # -- the layer -----------------------------------------------------------------------------------------------------
 
 
-class _Sampled(NamedTuple):
-    """A layer at the nodes of an interval.
-
-    Attributes:
-        t: inputs scaled to [-1, 1], (B, n).
-        circuit: nodes (N,), theta (m·n, P), frequency and shift (m·n, L) with respect to t.
-        values: ⟨Z⟩ of every circuit at the nodes, (m, n, N).
-        bias: what T_0 contributes, (m, 1).
-        matrix: the other coefficients times weights, (m, (N-1)·n).
-        slopes: the same two of dφ/dt; interpolating them keeps the accuracy that differentiating T_k would lose.
-    """
-
-    t: Tensor
-    circuit: tuple[np.ndarray, ...]
-    values: Tensor
-    bias: Tensor
-    matrix: Tensor
-    slopes: tuple[Tensor, Tensor]
-
-
 def _run(forms: tuple[Any, Any], work: int, *arguments: Any) -> None:
     numba_cpu.run(forms, work, torch.get_num_threads(), *arguments)
 
 
-def _sample(where: Interval, tensors: tuple[Tensor, ...], tables: Any, slopes: bool) -> _Sampled:
-    x, theta, frequency, shift, weight = (tensor.detach() for tensor in tensors)
-    (m, n), edges = weight.shape, weight.numel()
-    nodes, transform = _node_tables(where.nodes)
+def _circuits(where: Interval, tensors: tuple[Tensor, ...], gates: str) -> tuple[Any, ...]:
+    """Nodes (N,), theta (m·n, P), frequency and shift (m·n, L) with respect to the scaled input, and the gates."""
+    _, theta, frequency, shift, weight = tensors
     data = frequency * where.half_width[:, None], shift + frequency * where.center[:, None]
-    circuit = (nodes, *(tensor.reshape(edges, -1).contiguous().numpy() for tensor in (theta, *data)))
-    sampled = x.new_empty(m, n, where.nodes), x.new_empty(m if slopes else 0, n, where.nodes)
-    work = (6 if slopes else 1) * edges * where.nodes * len(tables.axes)
-    _run(VALUES, work, *circuit, tables, *(part.view(-1, where.nodes).numpy() for part in sampled))
-    products = (torch.matmul(transform, (part * weight[: len(part), :, None]).transpose(1, 2)) for part in sampled)
-    values, by_t = ((part[:, :1], part[:, 1:].flatten(1)) for part in products)
-    t = ((x - where.center) / where.half_width).contiguous()
-    return _Sampled(t, circuit, sampled[0], values[0].sum(-1), values[1], by_t)
+    flat = (tensor.reshape(weight.numel(), -1).contiguous().numpy() for tensor in (theta, *data))
+    return _node_tables(where.nodes)[0], *flat, *table(gates)
+
+
+def _coefficients(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """From values at the nodes (m, n, N): what T_0 contributes, (m, n), and the (m, n(N-1)) matrix of the others."""
+    found = torch.matmul(values * weight.unsqueeze(-1), _node_tables(values.shape[-1])[1].t())
+    return found[..., 0], found[..., 1:].flatten(1)
+
+
+def _scaled(where: Interval, x: Tensor) -> Tensor:
+    """Inputs t in [-1, 1]."""
+    return (x - where.center) / where.half_width
 
 
 def _chunk_features(t: Tensor, nodes: int) -> Tensor:
-    out = room("features", t.shape[0], nodes - 1, t.shape[1])
-    _run(FEATURES, out.numel(), t.numpy(), out.numpy())
-    return out.flatten(1)
+    """(n(N-1), b) for one chunk t (b, n), valid until the next."""
+    out = room("features", t.shape[1], nodes - 1, t.shape[0])
+    _run(FEATURES, out.numel(), t.t().contiguous().numpy(), out.numpy())
+    return out.flatten(0, 1)
 
 
-def forward(where: Interval, tensors: tuple[Tensor, ...], tables: Any) -> Tensor:
-    """(B, m) of :func:`qkan.kernels.reference.edge_sum` for its five tensors in float32; ``tables`` is the program."""
-    found = _sample(where, tensors, tables, slopes=False)
-    out = found.t.new_empty(found.t.shape[0], found.matrix.shape[0])
-    for rows in chunks(len(out), found.matrix.shape[1]):
-        torch.addmm(found.bias[:, 0], _chunk_features(found.t[rows], where.nodes), found.matrix.t(), out=out[rows])
+def forward(where: Interval, tensors: tuple[Tensor, ...], gates: str) -> Tensor:
+    """(B, m) of :func:`qkan.kernels.reference.edge_sum` for its five tensors in float32; ``gates`` is the circuit."""
+    tensors = tuple(tensor.detach() for tensor in tensors)
+    x, weight = tensors[0], tensors[4]
+    values = x.new_empty(*weight.shape, where.nodes)
+    work = values.numel() * len(table(gates)[0])
+    _run(VALUES, work, *_circuits(where, tensors, gates), values.view(-1, where.nodes).numpy())
+    constant, matrix = _coefficients(values, weight)
+    t, out, bias = _scaled(where, x), x.new_empty(x.shape[0], len(weight)), constant.sum(-1)
+    for rows in chunks(len(out), matrix.shape[1]):
+        product(bias, _chunk_features(t[rows], where.nodes), matrix, out[rows])
     return out
 
 
 def backward(
-    grad: Tensor, where: Interval, tensors: tuple[Tensor, ...], tables: Any
+    grad: Tensor, where: Interval, tensors: tuple[Tensor, ...], gates: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients with respect to x, theta, frequency, shift and weight for grad (B, m)."""
-    found = _sample(where, tensors, tables, slopes=True)
-    weight, theta, frequency = tensors[4].detach(), tensors[1], tensors[2]
-    (m, n), grad = weight.shape, grad.contiguous()
-    constant, slopes = found.slopes
-    grad_x, grad_matrix = torch.empty_like(found.t), torch.zeros_like(found.matrix)
-    for rows in chunks(len(grad), found.matrix.shape[1]):
-        features = _chunk_features(found.t[rows], where.nodes)
-        grad_matrix.addmm_(grad[rows].t(), features)
-        back = torch.mm(grad[rows], slopes, out=room("gradient", *features.shape))
-        pair = (part.view(-1, where.nodes - 1, n).numpy() for part in (back, features))
-        _run(PAIRED, back.numel(), *pair, grad_x[rows].numpy())
-    grad_x.addmm_(grad, constant[:, 0]).div_(where.half_width)
-    by_constant = grad.sum(0)[:, None, None].expand(m, 1, n)
-    by_coefficient = torch.cat([by_constant, grad_matrix.view(m, -1, n)], 1).transpose(1, 2)
-    grad_values = torch.matmul(by_coefficient, _node_tables(where.nodes)[1])
-    grad_weight = (grad_values * found.values).sum(-1)
-    grad_values = (grad_values * weight.unsqueeze(-1)).contiguous()
-    out = grad.new_empty(theta.shape), grad.new_empty(frequency.shape), grad.new_empty(frequency.shape)
-    flat = (tensor.numpy().reshape(m * n, -1) for tensor in out)
-    work = 3 * grad_values.numel() * len(tables.axes)
-    _run(VALUES_BACKWARD, work, grad_values.numpy().reshape(m * n, -1), *found.circuit, tables, *flat)
-    by_frequency = out[1] * where.half_width[:, None] + out[2] * where.center[:, None]
-    return grad_x, out[0], by_frequency, out[2], grad_weight
+    tensors = tuple(tensor.detach() for tensor in tensors)
+    x, theta, frequency, _, weight = tensors
+    t, grad = _scaled(where, x), grad.contiguous()
+    grad_values = _by_value(grad, t, where.nodes)
+    values, slopes = torch.empty_like(grad_values), torch.empty_like(grad_values)
+    by_theta, by_slope, by_shift = (
+        torch.empty_like(theta),
+        grad.new_empty(frequency.shape),
+        grad.new_empty(frequency.shape),
+    )
+    results = (out.view(weight.numel(), -1).numpy() for out in (values, slopes, by_theta, by_slope, by_shift))
+    upstream = (grad_values * weight.unsqueeze(-1)).view(-1, where.nodes).numpy()
+    _run(
+        VALUES_BACKWARD,
+        3 * values.numel() * len(table(gates)[0]),
+        upstream,
+        *_circuits(where, tensors, gates),
+        *results,
+    )
+    grad_x = _by_input(grad, t, *_coefficients(slopes, weight)).div_(where.half_width)
+    by_frequency = by_slope * where.half_width[:, None] + by_shift * where.center[:, None]
+    return grad_x, by_theta, by_frequency, by_shift, (grad_values * values).sum(-1)
+
+
+def _by_value(grad: Tensor, t: Tensor, nodes: int) -> Tensor:
+    """Gradients with respect to the values at the nodes, (m, n, N), weights left out."""
+    (m, n), constant = (grad.shape[1], t.shape[1]), grad.sum(0)
+    columns = grad.new_zeros((nodes - 1) * n, m)
+    for rows in chunks(len(grad), len(columns)):
+        columns += by_rows(_chunk_features(t[rows], nodes), grad[rows].t().contiguous())
+    by_coefficient = torch.cat([constant[:, None, None].expand(m, n, 1), columns.t().view(m, n, -1)], -1)
+    return torch.matmul(by_coefficient, _node_tables(nodes)[1])
+
+
+def _by_input(grad: Tensor, t: Tensor, constant: Tensor, matrix: Tensor) -> Tensor:
+    """Gradients with respect to t from the coefficients of dφ/dt.
+
+    Interpolating the slopes keeps the accuracy that differentiating T_k would lose.
+    """
+    columns, out = matrix.t().contiguous(), torch.empty_like(t)
+    nodes = len(columns) // t.shape[1] + 1
+    for rows in chunks(len(grad), len(columns)):
+        features = _chunk_features(t[rows], nodes)
+        back = by_rows(columns, grad[rows])
+        pair = (part.view(-1, nodes - 1, part.shape[1]).numpy() for part in (back, features))
+        line = room("line", t.shape[1], features.shape[1])
+        _run(PAIRED, back.numel(), *pair, line.numpy())
+        out[rows] = line.t()
+    return out.addmm_(grad, constant)

@@ -38,23 +38,23 @@ def reason_for_reference(dtype: torch.dtype, device: torch.device, *, on_cuda: b
         raise OptionError(f"{VARIABLE}={chosen!r} is not known; choose 'auto' or 'reference'.")
     if chosen == "reference":
         return f"{VARIABLE}=reference"
-    if accumulation_dtype(dtype) != torch.float32:
+    if dtype != torch.float32 and accumulation_dtype(dtype) != torch.float32:
         return f"{dtype} is computed exactly, by the reference"
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        return "a torch.func transform is active"
-    if not torch.compiler.is_compiling() and _operations_are_counted():
-        return "matrix products are being counted"
-    if device.type == "cpu":
+    if not torch.compiler.is_compiling():
+        if torch._C._are_functorch_transforms_active():
+            return "a torch.func transform is active"
+        if torch._C._len_torch_dispatch_stack() > 0 and _operations_are_counted():
+            return "matrix products are being counted"
+    kind = device.type
+    if kind == "cpu":
         return _failure("numba_cpu")
-    if device.type == "cuda" and on_cuda:
+    if kind == "cuda" and on_cuda:
         return _failure("bloch_triton")
-    return f"there is no compiled kernel for this on {device.type}"
+    return f"there is no compiled kernel for this on {kind}"
 
 
 def _operations_are_counted() -> bool:
     """Whether a ``FlopCounterMode`` is active; it knows the products of PyTorch, not those inside of a kernel."""
-    if torch._C._len_torch_dispatch_stack() == 0:
-        return False
     counter = getattr(sys.modules.get("torch.utils.flop_counter"), "_FlopCounterMode", ())
     return any(isinstance(mode, counter) for mode in _get_current_dispatch_mode_stack())
 
@@ -111,9 +111,13 @@ def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: in
 
     See :func:`qkan.kernels.node_ops.node_layer`.
     """
-    single = torch.float32
-    weight = None if weight is None else weight.to(single)
-    return node_ops.run(u.to(single), theta.to(single), weight, out_features, recipe)
+    weight = None if weight is None else _single(weight)
+    return node_ops.run(_single(u), _single(theta), weight, out_features, recipe)
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """In float32; asking first is quicker than a conversion that converts nothing."""
+    return tensor if tensor.dtype == torch.float32 else tensor.to(torch.float32)
 
 
 def edge_sum(

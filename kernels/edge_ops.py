@@ -66,7 +66,7 @@ def edge_sum(
 
     where = interval(x, theta, frequency, readout, arccos)
     if where is not None:
-        return chebyshev_cpu.forward(where, (x, theta, frequency, shift, weight), program(gates))
+        return chebyshev_cpu.forward(where, (x, theta, frequency, shift, weight), gates)
     forms = bloch_cpu.EDGE_SUM if theta.dim() == 3 else bloch_rows_cpu.ROW_SUM
     m, batch = weight.shape[0], x.shape[0]
     out = x.new_empty(m, batch)
@@ -98,7 +98,7 @@ def edge_sum_backward(
 
     where = interval(x, theta, frequency, readout, arccos)
     if where is not None:
-        return chebyshev_cpu.backward(grad, where, (x, theta, frequency, shift, weight), program(gates))
+        return chebyshev_cpu.backward(grad, where, (x, theta, frequency, shift, weight), gates)
     per_row = theta.dim() == 4
     forms = bloch_rows_cpu.ROW_SUM_BACKWARD if per_row else bloch_cpu.EDGE_SUM_BACKWARD
     (m, n), batch = weight.shape, x.shape[0]

@@ -27,7 +27,8 @@ def recipe(gates: str, frequencies: list[int] | None, reps: int) -> str:
 class Tables(NamedTuple):
     """A recipe in numbers: nodes and ``values_to_coefficients`` in float64 for the reference, the rest for kernels.
 
-    Sines and cosines of the node angles are (L, K).
+    Sines and cosines of the node angles are (L, K). ``transform`` turns node values (K,) into coefficients, from the
+    left.
     """
 
     torus: bool
@@ -61,7 +62,16 @@ def tables(text: str) -> Tables:
         nodes, transform = spectral.circle_nodes(order)[:, None] * weights, spectral.circle_transform(order)
     angles = np.ascontiguousarray(nodes.T)
     trigs = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
-    return Tables(kind == "torus", order, nodes, transform, *table(gates), *trigs, transform.astype(np.float32), gates)
+    return Tables(
+        kind == "torus",
+        order,
+        nodes,
+        transform,
+        *table(gates),
+        *trigs,
+        np.ascontiguousarray(transform.T, np.float32),
+        gates,
+    )
 
 
 def coefficients_reference(theta: Tensor, text: str) -> Tensor:
@@ -123,7 +133,7 @@ def node_layer_backward(
     from qkan.kernels import node_layer_cpu
 
     of_u, of_theta, of_weight = node_layer_cpu.backward(grad, u, theta, weight, coefficients, text)
-    return of_u.contiguous(), of_theta, of_weight
+    return of_u.contiguous(), of_theta, of_weight if weight is not None else grad.new_empty(0)
 
 
 @node_layer_backward.register_fake
@@ -164,22 +174,31 @@ class _Direct(torch.autograd.Function):
     """The same without the operator's dispatch, which takes as long as a small layer's arithmetic."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
+    def forward(ctx: Any, u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
         from qkan.kernels import node_layer_cpu
 
-        output = node_layer_cpu.forward(*inputs)
-        _save(ctx, inputs, output)
+        output, coefficients = node_layer_cpu.forward(u, theta, weight, out_features, text)
+        ctx.save_for_backward(u, theta, weight, coefficients)
+        ctx.out_features, ctx.text = out_features, text
         return output
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, grad: Tensor) -> Any:
         from qkan.kernels import node_layer_cpu
 
-        return _gradients(node_layer_cpu.backward, ctx, grads[0])
+        return _gradients(node_layer_cpu.backward, ctx, grad)
 
 
 def run(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
-    """(B, m) of :func:`node_layer`: directly on ordinary tensors, as the operator where something traces."""
+    """(B, m) of :func:`node_layer`: directly on ordinary tensors, as the operator where something traces.
+
+    Kernels of small layers read memory by its address, so the direct way is for tensors that have memory on the CPU.
+    """
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-    apply: Any = node_layer if traced or type(u) is not Tensor else _Direct.apply
-    return apply(u, theta, weight, out_features, text)[0]
+    plain = type(u) is Tensor and type(theta) in _PLAIN and theta.is_cpu and (weight is None or weight.is_cpu)
+    if traced or not plain:
+        return node_layer(u, theta, weight, out_features, text)[0]
+    return _Direct.apply(u, theta, weight, out_features, text)
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)

@@ -15,7 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import carray, njit, prange, types
+from numba.extending import intrinsic
 
 f4, i4 = np.float32, np.int32
 
@@ -25,10 +26,15 @@ _INVERSE, _MAGIC = f4(0.636619772), f4(12582912.0)
 _PART1, _PART2, _PART3 = f4(1.5703125), f4(4.837512969970703125e-4), f4(7.549789948768648e-8)
 _S1, _S2, _S3 = f4(-1.6666654611e-1), f4(8.3321608736e-3), f4(-1.9515295891e-4)
 _C1, _C2, _C3 = f4(4.166664568298827e-2), f4(-1.388731625493765e-3), f4(2.443315711809948e-5)
+#: The same in float64: reduction in one part, and Taylor polynomials.
+f8, i8 = np.float64, np.int64
+_INVERSE_8, _MAGIC_8, _QUARTER = 2 / math.pi, 6755399441055744.0, math.pi / 2
+_D2, _D4, _D6, _D8, _D10, _D12 = (f8((-1) ** (k // 2)) / math.factorial(k) for k in range(2, 13, 2))
+_D3, _D5, _D7, _D9, _D11 = (f8((-1) ** (k // 2)) / math.factorial(k) for k in range(3, 12, 2))
 _HALF, _ONE, _LIMIT = f4(0.5), f4(1), f4(1e4)
 _BLOCK = 64
 #: At most so many circuits run side by side, one per vector lane.
-_LANES = 64
+_LANES = 256
 
 THETA, DATA = 0, 1
 
@@ -53,6 +59,26 @@ def both(function: Callable[..., None]) -> tuple[Any, Any]:
     twin.__qualname__ = twin.__name__
     serial = njit(cache=True, fastmath=flags, nogil=True)(function)
     return serial, njit(cache=True, fastmath=flags, nogil=True, parallel=True)(twin)
+
+
+@intrinsic
+def _float_pointer(typing_context, address):
+    """An address as a pointer to float32."""
+
+    def cast(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(types.int64), cast
+
+
+@njit(cache=True)
+def array_at(address, shape):
+    """The contiguous float32 array at an address.
+
+    Numba takes a microsecond to receive an array from PyTorch, which a small layer does not have; a number costs
+    nothing. The caller keeps the memory alive.
+    """
+    return carray(_float_pointer(address), shape)  # type: ignore[call-arg]
 
 
 @njit(cache=True, fastmath={"contract"})
@@ -86,6 +112,32 @@ def sincos_block(slope, offset, x, sines, cosines, count):
         ordinary += i4(abs(v) <= _LIMIT)
     if ordinary < count:
         _sincos_far(slope, offset, x, sines, cosines, count)
+
+
+@njit(cache=True, fastmath={"contract"})
+def sincos_double(x, sines, cosines):
+    """Sin and cos in float64, to 1e-11, of the float32 angles x; NaN for NaN and infinity."""
+    ordinary = i4(0)
+    for i in range(x.size):
+        v = f8(x[i])
+        q = (v * _INVERSE_8 + _MAGIC_8) - _MAGIC_8
+        k = i8(q)
+        r = v - q * _QUARTER
+        r2 = r * r
+        s = r + r * r2 * (_D3 + r2 * (_D5 + r2 * (_D7 + r2 * (_D9 + r2 * _D11))))
+        c = 1.0 + r2 * (_D2 + r2 * (_D4 + r2 * (_D6 + r2 * (_D8 + r2 * (_D10 + r2 * _D12)))))
+        odd = (k & 1) != 0
+        a = c if odd else s
+        b = s if odd else c
+        sines[i] = -a if (k & 2) else a
+        cosines[i] = -b if ((k + 1) & 2) else b
+        ordinary += i4(abs(x[i]) <= _LIMIT)
+    if ordinary < x.size:
+        for i in range(x.size):
+            if not abs(x[i]) <= _LIMIT:
+                wide = f8(x[i])
+                sines[i] = math.sin(wide) if math.isfinite(wide) else np.nan
+                cosines[i] = math.cos(wide) if math.isfinite(wide) else np.nan
 
 
 def _harmonics(angles, out, degree):
@@ -170,21 +222,36 @@ def block_shape(count, most):
     return blocks, ((count + blocks - 1) // blocks + 15) // 16 * 16
 
 
-@njit(cache=True, fastmath={"contract"}, inline="always")
-def _gate_angles(gate, theta, start, count, constants, sines, cosines, angles):
-    """Sin and cos of a trainable or constant gate's angle for a block of circuits."""
-    if gate[1] == THETA:
-        for i in range(count):
-            angles[i] = theta[start + i, gate[2]]
-        sincos_block(_ONE, f4(0), angles, sines, cosines, angles.size)
-    else:
-        angle = constants[gate[2]]
-        sines[:] = f4(math.sin(angle))
-        cosines[:] = f4(math.cos(angle))
+@njit(cache=True, fastmath={"contract"})
+def columns(rows, start, count, out):
+    """Some rows, transposed: out (columns, lanes), zero in the lanes beyond ``count``."""
+    for i in range(count):
+        for j in range(out.shape[0]):
+            out[j, i] = rows[start + i, j]
+    out[:, count:] = f4(0)
+
+
+@njit(cache=True, fastmath={"contract"})
+def angle_trigs(theta, start, count, constants, lanes):
+    """Sines and cosines, (2, P + constants, lanes), of a block of circuits: of trainable angles, then of constants."""
+    size = theta.shape[1]
+    trigs, angles = np.empty((2, size + len(constants), lanes), f4), np.empty((size, lanes), f4)
+    columns(theta, start, count, angles)
+    sincos_block(_ONE, f4(0), angles.reshape(-1), trigs[0].reshape(-1), trigs[1].reshape(-1), angles.size)
+    for k in range(len(constants)):
+        trigs[0, size + k] = f4(math.sin(constants[k]))
+        trigs[1, size + k] = f4(math.cos(constants[k]))
+    return trigs
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
-def _rotate_block(vectors, axis, sines, cosines, sign):
+def trig_row(gate, size):
+    """Where :func:`angle_trigs` keeps the angle of a gate, for circuits of ``size`` trainable angles."""
+    return gate[2] if gate[1] == THETA else size + gate[2]
+
+
+@njit(cache=True, fastmath={"contract"}, inline="always")
+def rotate_block(vectors, axis, sines, cosines, sign):
     """Rotate (3, K, lanes) Bloch vectors; the angle differs from circuit to circuit."""
     first, second, _ = plane(axis)
     for k in range(vectors.shape[1]):
@@ -209,7 +276,7 @@ def _rotate_data(vectors, axis, node_sin, node_cos, sign):
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
-def _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, sines, cosines, angles):
+def _evolve(vectors, gates, size, trigs, node_sin, node_cos):
     """Run a block of circuits at all nodes, from |+⟩ to the end."""
     vectors[:] = f4(0)
     vectors[0] = _ONE
@@ -217,47 +284,57 @@ def _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, 
         if gates[g, 1] == DATA:
             _rotate_data(vectors, gates[g, 0], node_sin[gates[g, 2]], node_cos[gates[g, 2]], _ONE)
         else:
-            _gate_angles(gates[g], theta, start, count, constants, sines, cosines, angles)
-            _rotate_block(vectors, gates[g, 0], sines, cosines, _ONE)
+            row = trig_row(gates[g], size)
+            rotate_block(vectors, gates[g, 0], trigs[0, row], trigs[1, row], _ONE)
+
+
+@njit(cache=True, fastmath={"contract"})
+def combine(factors, rows, out):
+    """Out += Σ_k factors[k] · rows[k], four rows at a time; rows (k, lanes), out (lanes,)."""
+    whole = factors.size // 4 * 4
+    for k in range(0, whole, 4):
+        a, b, c, d = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
+        row_a, row_b, row_c, row_d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        for i in range(out.size):
+            out[i] += a * row_a[i] + b * row_b[i] + c * row_c[i] + d * row_d[i]
+    for k in range(whole, factors.size):
+        a, row_a = factors[k], rows[k]
+        for i in range(out.size):
+            out[i] += a * row_a[i]
 
 
 def _coefficients(theta, gates, constants, node_sin, node_cos, transform, out):
-    """out[e] = (⟨Z⟩ of circuit e at the K nodes) @ transform. theta (E, P), out (E, K); node tables are (L, K)."""
-    nodes, circuits = transform.shape[0], theta.shape[0]
+    """out[e] = transform @ (⟨Z⟩ of circuit e at the K nodes). theta (E, P), out (E, K); node tables are (L, K)."""
+    (circuits, size), nodes = theta.shape, transform.shape[0]
     blocks, lanes = block_shape(circuits, _LANES)
     for block in prange(blocks):
         start = block * lanes
         count = min(lanes, circuits - start)
-        vectors = np.empty((3, nodes, lanes), f4)
-        sines, cosines, angles = np.empty(lanes, f4), np.empty(lanes, f4), np.zeros(lanes, f4)
-        _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, sines, cosines, angles)
+        vectors, line = np.empty((3, nodes, lanes), f4), np.empty(lanes, f4)
+        trigs = angle_trigs(theta, start, count, constants, lanes)
+        _evolve(vectors, gates, size, trigs, node_sin, node_cos)
         for j in range(nodes):
-            angles[:] = f4(0)
-            for k in range(nodes):
-                weight = transform[k, j]
-                for i in range(lanes):
-                    angles[i] += vectors[2, k, i] * weight
+            line[:] = f4(0)
+            combine(transform[j], vectors[2], line)
             for i in range(count):
-                out[start + i, j] = angles[i]
+                out[start + i, j] = line[i]
 
 
 def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, transform, out):
     """out[e, p] = d(Σ grad·coefficients)/d theta[e, p] by the reversible adjoint: no state is stored on the way."""
-    nodes, circuits = transform.shape[0], theta.shape[0]
+    (circuits, size), nodes = theta.shape, transform.shape[0]
+    values_by_coefficient = transform.T.copy()
     blocks, lanes = block_shape(circuits, _LANES)
     for block in prange(blocks):
         start = block * lanes
         count = min(lanes, circuits - start)
         vectors, adjoints = np.empty((3, nodes, lanes), f4), np.zeros((3, nodes, lanes), f4)
-        sines, cosines, angles = np.empty(lanes, f4), np.empty(lanes, f4), np.zeros(lanes, f4)
-        _evolve(vectors, gates, theta, start, count, constants, node_sin, node_cos, sines, cosines, angles)
-        for j in range(nodes):
-            for i in range(count):
-                angles[i] = grad[start + i, j]
-            for k in range(nodes):
-                weight = transform[k, j]
-                for i in range(count):
-                    adjoints[2, k, i] += angles[i] * weight
+        upstream, line = np.empty((nodes, lanes), f4), np.empty(lanes, f4)
+        trigs = angle_trigs(theta, start, count, constants, lanes)
+        _evolve(vectors, gates, size, trigs, node_sin, node_cos)
+        columns(grad, start, count, upstream)
+        for k in range(nodes):
+            combine(values_by_coefficient[k], upstream, adjoints[2, k])
         out[start : start + count] = f4(0)
         for g in range(gates.shape[0] - 1, -1, -1):
             axis, source, index = gates[g, 0], gates[g, 1], gates[g, 2]
@@ -267,18 +344,16 @@ def _coefficients_backward(grad, theta, gates, constants, node_sin, node_cos, tr
                 continue
             if source == THETA:  # λ·(n × v), summed over the nodes
                 first, second, _ = plane(axis)
-                slopes = np.zeros(lanes, f4)
+                line[:] = f4(0)
                 for k in range(nodes):
-                    for i in range(lanes):
-                        slopes[i] += (
-                            adjoints[second, k, i] * vectors[first, k, i]
-                            - adjoints[first, k, i] * vectors[second, k, i]
-                        )
+                    v_a, v_b, l_a, l_b = vectors[first, k], vectors[second, k], adjoints[first, k], adjoints[second, k]
+                    for i in range(line.size):
+                        line[i] += l_b[i] * v_a[i] - l_a[i] * v_b[i]
                 for i in range(count):
-                    out[start + i, index] += slopes[i]
-            _gate_angles(gates[g], theta, start, count, constants, sines, cosines, angles)
-            _rotate_block(vectors, axis, sines, cosines, -_ONE)
-            _rotate_block(adjoints, axis, sines, cosines, -_ONE)
+                    out[start + i, index] += line[i]
+            row = trig_row(gates[g], size)
+            rotate_block(vectors, axis, trigs[0, row], trigs[1, row], -_ONE)
+            rotate_block(adjoints, axis, trigs[0, row], trigs[1, row], -_ONE)
 
 
 HARMONICS = both(_harmonics)

@@ -188,30 +188,34 @@ class Daruan(FeatureBasis):
         ``torch.func.functional_call``: every row then has circuits of its own, as fast-weight models need.
 
         Raises:
+            OptionError: input and parameters are on different devices.
             ShapeError: ``theta`` carries other leading dimensions.
         """
-        per_row = self._per_row(self.check_input(x))
+        theta = self.theta
+        if x.device != theta.device:
+            raise OptionError(f"the input is on {x.device}, the layer on {theta.device}; move one of them with .to().")
+        per_row = self._per_row(self.check_input(x), theta)
         by_nodes = self.folds and not per_row
-        if self._reason_for_reference(x) is not None:
+        if self._reason_for_reference(x, theta, per_row) is not None:
             return super().forward(x, weight) if by_nodes else Basis.forward(self, x, weight)
         rows = x if x.dim() == 2 else x.reshape(-1, self.in_features)
         if by_nodes:
-            work = rows.to(torch.float32)
+            work = rows if rows.dtype == torch.float32 else rows.to(torch.float32)
             u = self._encode(work) if self.encoding == "fixed" else self.data_angles(work)
-            y = dispatch.node_layer(u, self.theta, weight, self.out_features, self._recipe)
+            y = dispatch.node_layer(u, theta, weight, self.out_features, self._recipe)
         else:
             y = self._edge_sum(rows, weight, per_row)
-        y = y.to(x.dtype)
+        y = y if y.dtype == x.dtype else y.to(x.dtype)
         return y if rows is x else y.reshape(*x.shape[:-1], self.out_features)
 
-    def _per_row(self, x: Tensor) -> bool:
+    def _per_row(self, x: Tensor, theta: Tensor) -> bool:
         """Whether ``theta`` differs from row to row."""
-        if self.theta.dim() == (3 if self.groups is None else 2):
+        if theta.dim() == (3 if self.groups is None else 2):
             return False
         expected = (*x.shape[:-1], self.out_features, self.in_features, self.circuit.num_parameters)
-        if self.groups is not None or tuple(self.theta.shape) != expected:
+        if self.groups is not None or tuple(theta.shape) != expected:
             raise ShapeError(
-                f"theta of shape {tuple(self.theta.shape)} must be {expected[-3:]}, or {expected} for circuits of "
+                f"theta of shape {tuple(theta.shape)} must be {expected[-3:]}, or {expected} for circuits of "
                 "every row's own, without groups."
             )
         return True
@@ -234,7 +238,8 @@ class Daruan(FeatureBasis):
 
     def route(self, x: Tensor) -> tuple[str, str | None]:
         """How ``forward`` computes: the route's name, and why plain PyTorch runs it (``None`` if a kernel does)."""
-        reason, per_row = self._reason_for_reference(x), self._per_row(x)
+        per_row = self._per_row(x, self.theta)
+        reason = self._reason_for_reference(x, self.theta, per_row)
         if self.folds and not per_row:
             return "nodes: features times coefficients", reason
         if reason is None and not per_row and self.encoding == "edge":
@@ -245,20 +250,21 @@ class Daruan(FeatureBasis):
                 return f"per edge: interpolated between {nodes} nodes in the range of the batch", reason
         return "per edge: every circuit on every row", reason
 
-    def _reason_for_reference(self, x: Tensor) -> str | None:
+    def _reason_for_reference(self, x: Tensor, theta: Tensor, per_row: bool) -> str | None:
         if self.extend == "error":
             return "extend='error' looks at every data angle"
-        dtype = torch.promote_types(x.dtype, self.theta.dtype)
-        on_cuda = x.is_cuda and not self.folds and not self._per_row(x)
+        dtype = x.dtype if x.dtype == theta.dtype else torch.promote_types(x.dtype, theta.dtype)
+        on_cuda = x.is_cuda and not self.folds and not per_row
         return dispatch.reason_for_reference(dtype, x.device, on_cuda=on_cuda)
 
     def edges(self, x: Tensor) -> Tensor:
         self.check_input(x)
-        if self._per_row(x) or self.encoding == "edge":
+        per_row = self._per_row(x, self.theta)
+        if per_row or self.encoding == "edge":
             angles = self.data_angles(x.to(accumulation_dtype(x.dtype)))
             if self.encoding != "edge":
                 angles = angles.unsqueeze(-3)
-            theta = self.theta if self._per_row(x) else self._per_edge(self.theta)
+            theta = self.theta if per_row else self._per_edge(self.theta)
             z = expectation_z(self.circuit.gates, theta, angles).to(x.dtype)
         else:
             z = super().edges(x)
@@ -281,8 +287,11 @@ class Daruan(FeatureBasis):
             return self._encode(x).unsqueeze(-1) * frequencies
         if self.encoding == "edge":
             x = x.unsqueeze(-2)
-        angles = x.unsqueeze(-1) * self._data_parameter(self.frequency)
-        return self._encode(angles if self.shift is None else angles + self._data_parameter(self.shift))
+        # Made as (…, L, n) and seen as (…, n, L), so that inner loops run along the inputs.
+        angles = x.unsqueeze(-2) * self._data_parameter(self.frequency).transpose(-1, -2).contiguous()
+        if self.shift is not None:
+            angles = angles + self._data_parameter(self.shift).transpose(-1, -2).contiguous()
+        return self._encode(angles.transpose(-1, -2))
 
     def _data_parameter(self, values: Tensor | None) -> Tensor:
         assert values is not None, "encoding='fixed' has no trainable data parameters"

@@ -43,7 +43,7 @@ def kernel_arguments(circuit, theta, nodes, transform, out) -> tuple:
     gates, constants = program.table(program.encode(circuit.gates))
     angles = nodes.numpy().T
     tables = np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
-    return theta.numpy(), gates, constants, *tables, transform.float().numpy(), out
+    return theta.numpy(), gates, constants, *tables, transform.t().contiguous().float().numpy(), out
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -81,6 +81,19 @@ def test_sine_and_cosine_are_accurate_to_2e_7_up_to_1e4():
     assert np.abs(out[:, 1] - np.cos(wide)).max() < 2e-7
     assert np.abs(out[:, 2] - np.sin(wide)).max() < 2e-7
     assert (out[:, 0] == 1).all()
+
+
+def test_sine_and_cosine_in_float64_are_accurate_to_1e_10():
+    x = np.concatenate([np.linspace(-1e4, 1e4, 2**17 + 1), [0.0, 1e5, -3e7, np.nan, np.inf, -np.inf]]).astype(
+        np.float32
+    )
+    sines, cosines = np.full((2, x.size), np.nan)
+    numba_cpu.sincos_double(x, sines, cosines)
+    wide = x[:-3].astype(np.float64)
+    assert np.abs(sines[:-3] - np.sin(wide)).max() < 1e-10
+    assert np.abs(cosines[:-3] - np.cos(wide)).max() < 1e-10
+    assert np.isnan(sines[-3:]).all()
+    assert np.isnan(cosines[-3:]).all()
 
 
 def test_huge_angles_are_right_and_non_finite_ones_are_nan():

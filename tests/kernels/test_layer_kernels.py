@@ -7,11 +7,14 @@ import pytest
 import torch
 from kernel_cases import TOLERANCE, distance_from_poles, edge_case, exact_edge_sum, poisoned, relative, uniform
 
+from qkan import KANLayer
 from qkan.circuits import ANSATZE, daruan
 from qkan.kernels import (
     bloch_cpu,
     bloch_rows_cpu,
+    chebyshev_cpu,
     edge_ops,
+    feature_rows_cpu,
     node_layer_cpu,
     node_ops,
     numba_cpu,
@@ -181,6 +184,37 @@ def test_torus_harmonics_and_gradient(count, reps, form):
     assert relative(slope, torch.autograd.grad(expected, exact, grad.double())[0]) < TOLERANCE
 
 
+@pytest.mark.parametrize("degree", [1, 4, 5, 40])
+def test_harmonic_rows_keep_their_accuracy_at_every_order(degree):
+    u = uniform((3, 50), 1, 30.0)
+    out = poisoned(3, 2 * degree, 50)
+    feature_rows_cpu.HARMONICS[0](u.numpy(), out, degree)
+    exact = spectral.harmonics(u.double(), degree).transpose(1, 2)[:, 1:]
+    assert float((torch.from_numpy(out).double() - exact).abs().max()) < (1e-7 if degree > 4 else 5e-7)
+
+
+@pytest.mark.parametrize("width", [1, 63, 64, 65, 700])
+def test_a_product_in_parts_is_the_product(width):
+    columns, matrix, bias = uniform((width, 30), 1), uniform((7, width), 2), uniform((7,), 3)
+    out = torch.full((30, 7), float("nan"))
+    workspace.product(bias, columns, matrix, out)
+    exact = columns.double().t() @ matrix.double().t()
+    assert relative(out, bias.double() + exact) < 1e-6
+    assert relative(workspace.by_rows(columns.t().contiguous(), matrix), exact) < 1e-6
+
+
+OPTIONS = [{}, {"frequencies": "ternary"}, {"encoding": "shared"}, {"encoding": "edge"}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["fixed", "ternary", "shared", "edge"])
+def test_wide_layers_round_little(options):
+    """Outputs reach 20 here, where neighbouring float32 numbers are 1.9e-6 apart."""
+    layer, x = KANLayer(64, 64, base=None, scale=False, bias=False, seed=0, **options), 3 * uniform((128, 64), 1)
+    with torch.no_grad():
+        y = layer(x).double()
+        assert float((y - layer.double()(x.double())).abs().max()) < 8e-6
+
+
 # -- as PyTorch operators ------------------------------------------------------------------------------------------
 
 
@@ -191,7 +225,7 @@ def test_edge_operator_passes_opcheck(per_row):
 
 
 def test_interpolating_edge_operator_passes_opcheck():
-    leaves = [tensor.requires_grad_() for tensor in edge_case("pz", 400, 2, 3)]
+    leaves = [tensor.requires_grad_() for tensor in edge_case("pz", 400, 12, 8)]
     assert edge_ops.interval(*leaves[:3], "z", False) is not None
     torch.library.opcheck(edge_ops.edge_sum, (*leaves, program.encode(daruan(2, "pz").gates), "z", False))
 
@@ -230,8 +264,9 @@ def test_gradients_of_gradients_go_through_the_reference():
 
 def test_serial_and_parallel_forms_are_cached_under_different_names():
     """The disk cache knows kernels by name only: with one name the parallel form would load the serial code."""
-    modules = (numba_cpu, bloch_cpu, bloch_rows_cpu, small_layer_cpu)
-    pairs = [value for module in modules for value in vars(module).values() if isinstance(value, tuple)]
-    names = {kernel.py_func.__qualname__ for pair in pairs for kernel in pair}
-    assert pairs
-    assert len(names) == 2 * len({id(pair) for pair in pairs})
+    modules = (numba_cpu, bloch_cpu, bloch_rows_cpu, chebyshev_cpu, feature_rows_cpu, small_layer_cpu)
+    for module in modules:
+        pairs = [value for value in vars(module).values() if isinstance(value, tuple)]
+        names = {kernel.py_func.__qualname__ for pair in pairs for kernel in pair}
+        assert pairs
+        assert len(names) == 2 * len({id(pair) for pair in pairs})

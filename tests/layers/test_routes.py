@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 import qkan
-from qkan.errors import ShapeError
+from qkan.errors import OptionError, ShapeError
 from qkan.kernels import explain
 
 CONFIGURATIONS = {
@@ -73,6 +73,13 @@ def test_rows_may_have_circuits_of_their_own(name, leading, monkeypatch):
     monkeypatch.setenv("QKAN_KERNELS", "reference")
     for mine, plain in zip(found, outputs(), strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("encoding", ["fixed", "shared", "edge"])
+def test_an_input_on_another_device_is_refused(encoding):
+    layer = qkan.KANLayer(4, 3, seed=0, base=None, encoding=encoding).to("meta")
+    with pytest.raises(OptionError, match="the input is on cpu, the layer on meta"):
+        layer(torch.zeros(2, 4))
 
 
 def test_circuits_of_other_rows_are_refused():
