@@ -90,21 +90,21 @@ def _matrix(coefficients: Tensor, weight: Tensor | None, n: int, m: int) -> tupl
 
 def backward(
     grad: Tensor, u: Tensor, theta: Tensor, weight: Tensor | None, coefficients: Tensor, text: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`qkan.kernels.node_ops.node_layer_backward`."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """See :func:`qkan.kernels.node_ops.node_layer_backward`; ``None`` for no weight."""
     read, m = tables(text), grad.shape[1]
     grad, theta = grad.contiguous(), theta.contiguous()
     if not _is_small(u, m, read):
         return _backward_wide(read, grad, u.detach(), theta.detach(), weight, coefficients)
     u, weight = u.contiguous(), None if weight is None else weight.contiguous()
-    results = torch.empty_like(u), torch.empty_like(theta), u.new_empty(m, u.shape[1])
+    results = torch.empty_like(u), torch.empty_like(theta), None if weight is None else torch.empty_like(weight)
     _run_small(small_layer_cpu.BACKWARD, read, (grad, u, theta, weight, coefficients, *results), u, theta, m)
     return results
 
 
 def _backward_wide(
     read: Tables, grad: Tensor, u: Tensor, theta: Tensor, weight: Tensor | None, coefficients: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     n, m = u.shape[1], grad.shape[1]
     columns = _matrix(coefficients, weight, n, m)[1].t().contiguous()
     grad_u = u.new_empty(u.shape[0], *reversed(u.shape[1:]))  # (B, L, n): what follows runs along the inputs
@@ -117,7 +117,7 @@ def _backward_wide(
         grad_u[rows] = angles.permute(2, 1, 0) if read.torus else angles.t()
     constant = grad.sum(0)[:, None, None].expand(m, n, 1)
     grad_edges = torch.cat([constant, grad_columns.t().view(m, n, -1)], -1)
-    grad_weight = grad.new_empty(0)
+    grad_weight = None
     if weight is not None:
         grad_weight = (grad_edges * per_edge(coefficients, n, m)).sum(-1)
         grad_edges = grad_edges * weight.unsqueeze(-1)

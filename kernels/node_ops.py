@@ -133,7 +133,7 @@ def node_layer_backward(
     from qkan.kernels import node_layer_cpu
 
     of_u, of_theta, of_weight = node_layer_cpu.backward(grad, u, theta, weight, coefficients, text)
-    return of_u.contiguous(), of_theta, of_weight if weight is not None else grad.new_empty(0)
+    return of_u.contiguous(), of_theta, grad.new_empty(0) if of_weight is None else of_weight
 
 
 @node_layer_backward.register_fake
@@ -170,23 +170,27 @@ def _differentiate(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Tensor | None
 node_layer.register_autograd(_differentiate, setup_context=_save)
 
 
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    """The compiled kernels, imported once: an import statement takes a microsecond even then."""
+    from qkan.kernels import node_layer_cpu
+
+    return node_layer_cpu
+
+
 class _Direct(torch.autograd.Function):
     """The same without the operator's dispatch, which takes as long as a small layer's arithmetic."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:
-        from qkan.kernels import node_layer_cpu
-
-        output, coefficients = node_layer_cpu.forward(u, theta, weight, out_features, text)
+        output, coefficients = _compiled().forward(u, theta, weight, out_features, text)
         ctx.save_for_backward(u, theta, weight, coefficients)
         ctx.out_features, ctx.text = out_features, text
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        from qkan.kernels import node_layer_cpu
-
-        return _gradients(node_layer_cpu.backward, ctx, grad)
+        return _gradients(_compiled().backward, ctx, grad)
 
 
 def run(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: str) -> Tensor:

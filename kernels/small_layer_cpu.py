@@ -146,7 +146,8 @@ def _collect(grad_bias, grad_matrix, weight, grouped, coefficients, grad_coeffic
                 slope = slopes[o, i * (size - 1) + k - 1]
                 total += slope * coefficients[e, k]
                 grad_coefficients[e, k] += slope * weight[o, i]
-            out_weight[o, i] = total
+            if out_weight.size > 0:
+                out_weight[o, i] = total
 
 
 @njit(cache=True)
@@ -181,7 +182,7 @@ def _forward(addresses, sizes, circuit, torus, order, parts):
 def _backward(addresses, sizes, circuit, torus, order, parts):
     """From grad (B, m), u, theta, weight and coefficients to the gradients of u, theta and weight.
 
-    ``addresses`` are those of these eight in that order.
+    ``addresses`` are those of these eight in that order, 0 for no weight.
     """
     batch, n, m, circuits, angles, grouped = sizes
     size = circuit[4].shape[0]
@@ -200,7 +201,8 @@ def _backward(addresses, sizes, circuit, torus, order, parts):
         last = min((part + 1) * per_part, blocks)
         sums = grad_bias[part], grad_matrix[part]
         _backward_blocks(grad, u, part * per_part, last, lanes, torus, order, transposed, out_u, *sums)
-    grad_coefficients, out_weight = np.empty((circuits, size), f4), array_at(addresses[7], (m, n))
+    grad_coefficients = np.empty((circuits, size), f4)
+    out_weight = array_at(addresses[7], (m if addresses[7] else 0, n))
     _collect(grad_bias, grad_matrix, weight, grouped, coefficients, grad_coefficients, out_weight)
     _COEFFICIENTS_BACKWARD(grad_coefficients, theta, *circuit, out_theta)
 

@@ -148,6 +148,52 @@ def test_node_layer_and_gradients(batch, n, m, kind, groups, route, monkeypatch)
         assert relative(mine, true) < TOLERANCE
 
 
+@pytest.mark.parametrize("form", [0, 1], ids=["serial", "parallel"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize("kind", NODES)
+@pytest.mark.parametrize(("batch", "n", "m"), [(1, 1, 1), (63, 3, 17), (1000, 17, 3)])
+def test_small_layer_kernels_fill_poisoned_arrays(batch, n, m, kind, groups, weighted, form):
+    case, recipe = node_case(kind, batch, n, m, groups)
+    u, theta, weight = (tensor.numpy() for tensor in case)
+    read, grad = node_ops.tables(recipe), uniform((batch, m), 9).numpy()
+    circuits, size = theta[..., 0].size, len(read.transform)
+    sizes = batch, n, m, circuits, theta.shape[-1], groups is not None
+
+    def run(kernel, *arrays):
+        addresses = tuple(0 if array is None else array.ctypes.data for array in arrays)
+        kernel[form](addresses, sizes, read.circuit, read.torus, read.order, 2 if form else 1)
+
+    given = weight if weighted else None
+    out, coefficients = poisoned(batch, m), poisoned(circuits, size)
+    run(small_layer_cpu.FORWARD, u, theta, given, out, coefficients)
+    gradients = [poisoned(*u.shape), poisoned(*theta.shape), poisoned(m, n) if weighted else None]
+    run(small_layer_cpu.BACKWARD, grad, u, theta, given, coefficients, *gradients)
+    exact = [torch.from_numpy(array).double().requires_grad_() for array in (u, theta, weight)][: 3 if weighted else 2]
+    expected = node_ops.node_layer_reference(*exact[:2], exact[2] if weighted else None, m, recipe)
+    slopes = torch.autograd.grad(expected, exact, torch.from_numpy(grad).double())
+    found = [out, *gradients] if weighted else [out, *gradients[:2]]
+    for mine, true in zip(found, [expected, *slopes], strict=True):
+        assert relative(mine, true) < TOLERANCE
+
+
+@pytest.mark.parametrize("route", ["small", "wide"])
+@pytest.mark.parametrize("kind", NODES)
+def test_node_layer_takes_strided_and_expanded_tensors(kind, route, monkeypatch):
+    monkeypatch.setattr(node_layer_cpu, "SMALL_WORK", 10**9 if route == "small" else 0)
+    (u, theta, weight), recipe = node_case(kind, 6, 3, 5)
+    strided = [tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in (u, theta, weight)]
+    expanded = [u[:1].expand_as(u), theta[:1].expand_as(theta), weight[:, :1].expand_as(weight)]
+    for tensors in (strided, expanded):
+        results = []
+        for leaves in (tensors, [tensor.contiguous() for tensor in tensors]):
+            leaves = [tensor.detach().requires_grad_() for tensor in leaves]
+            y = node_ops.run(*leaves, 5, recipe)
+            results.append([y, *torch.autograd.grad(y, leaves, torch.ones(()).expand(6, 5))])
+        for mine, plain in zip(*results, strict=True):
+            torch.testing.assert_close(mine, plain, rtol=0, atol=0)
+
+
 def test_node_reference_is_the_sum_of_the_circuits():
     """The reference of the fast path is itself checked: by nodes equals gate by gate on every edge."""
     (u, theta, weight), recipe = node_case("ternary", 7, 3, 4)
