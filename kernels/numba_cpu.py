@@ -8,6 +8,7 @@ costs more than it saves.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -40,10 +41,18 @@ THETA, DATA = 0, 1
 
 
 def _start_threads() -> None:
-    """Starting Numba's threads resets the OpenMP thread count that PyTorch shares: do it now, and set it back."""
-    count = torch.get_num_threads()
+    """Start Numba's threads so that they get along with PyTorch's, whose cores they share.
+
+    Starting them resets the OpenMP thread count of PyTorch, so it is set back. Idle ones sleep at once instead of
+    spinning for a millisecond, as GNU OpenMP's do by default, while PyTorch's threads want the core.
+    """
+    count, name = torch.get_num_threads(), "GOMP_SPINCOUNT"
+    given = os.environ.get(name)
+    os.environ[name] = given or "0"  # read by the OpenMP library that is loaded now
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     torch.set_num_threads(count)
+    if given is None:
+        del os.environ[name]
 
 
 _start_threads()
