@@ -36,7 +36,7 @@ fixtures:
 	build/official-venv/bin/pip install --quiet -c constraints.txt torch==2.13.0 numpy sympy qkan==0.2.3
 	cd build && official-venv/bin/python ../tests/fixtures/record_official.py ../tests/fixtures/official.json
 
-# About fifteen minutes on two cores; leave the machine alone meanwhile.
+# About six minutes on two cores; leave the machine alone meanwhile.
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
 
