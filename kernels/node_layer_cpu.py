@@ -98,6 +98,7 @@ def backward(
         return _backward_wide(read, grad, u.detach(), theta.detach(), weight, coefficients)
     u, weight = u.contiguous(), None if weight is None else weight.contiguous()
     results = torch.empty_like(u), torch.empty_like(theta), None if weight is None else torch.empty_like(weight)
+    coefficients = coefficients.contiguous()
     _run_small(small_layer_cpu.BACKWARD, read, (grad, u, theta, weight, coefficients, *results), u, theta, m)
     return results
 
