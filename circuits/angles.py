@@ -1,0 +1,106 @@
+"""Angles of gates: numbers, named parameters and affine functions of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qkan.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Angle:
+    """constant + Σ coefficient · parameter + Σ coefficient · data column, in radians.
+
+    Angles are added to each other and to numbers, and multiplied by numbers: ``2 * data(0) + parameter("b")``.
+
+    Attributes:
+        constant: in radians.
+        parameters: (name, coefficient) pairs, every name once.
+        data: (column, coefficient) pairs, every column once.
+    """
+
+    constant: float = 0.0
+    parameters: tuple[tuple[str, float], ...] = ()
+    data: tuple[tuple[int, float], ...] = ()
+
+    def __add__(self, other: Angle | float) -> Angle:
+        other = as_angle(other)
+        parameters = _merged((*self.parameters, *other.parameters))
+        return Angle(self.constant + other.constant, parameters, _merged((*self.data, *other.data)))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> Angle:
+        if isinstance(factor, Angle):
+            raise OptionError("the product of two angles is not affine; multiply an angle by a number.")
+        parameters = tuple((name, factor * value) for name, value in self.parameters)
+        return Angle(factor * self.constant, parameters, tuple((column, factor * value) for column, value in self.data))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Angle:
+        return -1.0 * self
+
+    def __sub__(self, other: Angle | float) -> Angle:
+        return self + -1.0 * as_angle(other)
+
+    def __rsub__(self, other: float) -> Angle:
+        return as_angle(other) - self
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether a data column takes part."""
+        return bool(self.data)
+
+    def __str__(self) -> str:
+        terms = [(value, name) for name, value in self.parameters] + [(value, f"x[{j}]") for j, value in self.data]
+        text = " + ".join(name if value == 1 else f"{value:.4g}·{name}" for value, name in terms)
+        if not terms or self.constant:
+            text += (" + " if terms else "") + f"{self.constant:.4g}"
+        return text.replace("+ -", "- ")
+
+
+def _merged(pairs: Iterable[tuple]) -> tuple:
+    """Pairs with equal keys added up, in order of first appearance."""
+    found: dict = {}
+    for key, value in pairs:
+        found[key] = found.get(key, 0.0) + value
+    return tuple(found.items())
+
+
+def as_angle(value: Angle | float) -> Angle:
+    """A number as a constant angle; an angle as it is.
+
+    Raises:
+        OptionError: neither.
+    """
+    if isinstance(value, Angle):
+        return value
+    try:
+        return Angle(float(value))
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"angle {value!r} must be a number, a parameter(name), a data(column) or a sum of these."
+        ) from None
+
+
+def parameter(name: str) -> Angle:
+    """A trainable angle with a name."""
+    return Angle(parameters=((name, 1.0),))
+
+
+def parameters(name: str, count: int) -> list[Angle]:
+    """``count`` trainable angles name[0], name[1], …"""
+    return [parameter(f"{name}[{index}]") for index in range(count)]
+
+
+def data(column: int) -> Angle:
+    """A column of the data as an angle in radians; ``0.5 * data(3) + 0.1`` is affine in it.
+
+    Raises:
+        OptionError: ``column`` is negative.
+    """
+    if column < 0:
+        raise OptionError(f"data column {column} must be 0 or more.")
+    return Angle(data=((int(column), 1.0),))
