@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 
-from qkan.errors import OptionError
+from qkan.errors import OptionError, check_positive
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class Angle:
     def __mul__(self, factor: float) -> Angle:
         if isinstance(factor, Angle):
             raise OptionError("the product of two angles is not affine; multiply an angle by a number.")
-        parameters = tuple((name, factor * value) for name, value in self.parameters)
-        return Angle(factor * self.constant, parameters, tuple((column, factor * value) for column, value in self.data))
+        factor = as_angle(factor).constant
+        parameters = _merged((name, factor * value) for name, value in self.parameters)
+        return Angle(
+            factor * self.constant, parameters, _merged((column, factor * value) for column, value in self.data)
+        )
 
     __rmul__ = __mul__
 
@@ -55,34 +60,33 @@ class Angle:
 
     def __str__(self) -> str:
         terms = [(value, name) for name, value in self.parameters] + [(value, f"x[{j}]") for j, value in self.data]
-        text = " + ".join(name if value == 1 else f"{value:.4g}·{name}" for value, name in terms)
-        if not terms or self.constant:
-            text += (" + " if terms else "") + f"{self.constant:.4g}"
-        return text.replace("+ -", "- ")
+        words = [{1.0: "", -1.0: "-"}.get(value, f"{value:.4g}·") + name for value, name in terms]
+        if self.constant or not terms:
+            words.append(f"{self.constant:.4g}")
+        return " + ".join(words).replace("+ -", "- ")
 
 
 def _merged(pairs: Iterable[tuple]) -> tuple:
-    """Pairs with equal keys added up, in order of first appearance."""
+    """Pairs with equal keys added up, in order of first appearance; what cancels is left out."""
     found: dict = {}
     for key, value in pairs:
         found[key] = found.get(key, 0.0) + value
-    return tuple(found.items())
+    return tuple((key, value) for key, value in found.items() if value)
 
 
 def as_angle(value: Angle | float) -> Angle:
     """A number as a constant angle; an angle as it is.
 
     Raises:
-        OptionError: neither.
+        OptionError: neither, or not finite.
     """
     if isinstance(value, Angle):
         return value
-    try:
-        return Angle(float(value))
-    except (TypeError, ValueError):
+    if not isinstance(value, Real) or not math.isfinite(value):
         raise OptionError(
-            f"angle {value!r} must be a number, a parameter(name), a data(column) or a sum of these."
-        ) from None
+            f"angle {value!r} must be a finite number, a parameter(name), a data(column) or a sum of these."
+        )
+    return Angle(float(value))
 
 
 def parameter(name: str) -> Angle:
@@ -99,8 +103,6 @@ def data(column: int) -> Angle:
     """A column of the data as an angle in radians; ``0.5 * data(3) + 0.1`` is affine in it.
 
     Raises:
-        OptionError: ``column`` is negative.
+        OptionError: ``column`` is not a whole number of at least 0.
     """
-    if column < 0:
-        raise OptionError(f"data column {column} must be 0 or more.")
-    return Angle(data=((int(column), 1.0),))
+    return Angle(data=((check_positive("column", column, 0), 1.0),))

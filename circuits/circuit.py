@@ -42,15 +42,31 @@ class Circuit:
 
     def __post_init__(self) -> None:
         check_positive("wires", self.wires)
+        object.__setattr__(self, "gates", tuple(self.gates))
+        object.__setattr__(self, "observables", tuple(self.observables))
         touched: set[int] = set()
         for gate in self.gates:
             self._check(gate, touched)
             touched.update(gate.wires)
         for observable in self.observables:
+            if not isinstance(observable, PauliSum):
+                raise OptionError(f"observable {observable!r} must be made of X(wire), Y(wire) and Z(wire).")
             if observable.wires and observable.wires[-1] >= self.wires:
                 raise OptionError(f"observable {observable} acts on a wire beyond the last, {self.wires - 1}.")
         if not self.observables:
             raise OptionError("a circuit needs one observable or more to measure.")
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Hashing walks over every angle, and the simulator looks a circuit up in every call.
+        return hash((self.wires, self.gates, self.observables))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached stays behind: hashes of strings differ from process to process.
+        return {"wires": self.wires, "gates": self.gates, "observables": self.observables}
 
     def _check(self, gate: Gate, touched: set[int]) -> None:
         check_choice("gate", gate.name, KINDS)
@@ -264,20 +280,22 @@ class Circuit:
             ShapeError: a last dimension is not D or P.
         """
         data, parameters = self.check_inputs(data, parameters)
-        like = data if data.dtype == torch.float64 else parameters
-        maps = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in self.angle_map)
+        maps = (torch.as_tensor(part, dtype=data.dtype, device=data.device) for part in self.angle_map)
         constants, by_parameter, by_column = maps
-        return constants + parameters.to(like) @ by_parameter.T + data.to(like) @ by_column.T
+        return constants + parameters @ by_parameter.T + data @ by_column.T
 
     def check_inputs(self, data: Tensor | None, parameters: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Data and parameters of matching type, empty where the circuit has none.
+        """Data and parameters as the wider of their types, at least float32; empty where the circuit has none.
 
         Raises:
             ShapeError: a last dimension is not D or P.
         """
         given = [value for value in (data, parameters) if value is not None]
-        empty = torch.zeros(0, dtype=given[0].dtype, device=given[0].device) if given else torch.zeros(0)
-        data, parameters = (empty if value is None else value for value in (data, parameters))
+        dtype = torch.float32 if given else torch.get_default_dtype()
+        for value in given:
+            dtype = torch.promote_types(dtype, value.dtype)
+        empty = torch.zeros(0, dtype=dtype, device=given[0].device if given else None)
+        data, parameters = (empty if value is None else value.to(dtype) for value in (data, parameters))
         for name, value, size in (("data", data, self.num_columns), ("parameters", parameters, self.num_parameters)):
             if value.dim() == 0 or value.shape[-1] != size:
                 raise ShapeError(f"{name} of shape {tuple(value.shape)} must have {size} as the last dimension.")

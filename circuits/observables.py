@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
-from qkan.errors import OptionError
+from qkan.errors import OptionError, check_positive
 
 #: A Pauli string: (wire, "X" | "Y" | "Z") pairs by increasing wire; empty for the identity.
 PauliString = tuple[tuple[int, str], ...]
@@ -34,7 +36,7 @@ class PauliSum:
             if set(string) - set("IXYZ"):
                 raise OptionError(f"Pauli string {string!r} may hold only the letters I, X, Y and Z.")
             factors = tuple((wire, letter) for wire, letter in enumerate(string) if letter != "I")
-            total = total + PauliSum(((float(coefficient), factors),))
+            total = total + coefficient * PauliSum(((1.0, factors),))
         return total
 
     def __add__(self, other: PauliSum) -> PauliSum:
@@ -46,7 +48,14 @@ class PauliSum:
     def __sub__(self, other: PauliSum) -> PauliSum:
         return self + -1.0 * other
 
+    def __neg__(self) -> PauliSum:
+        return -1.0 * self
+
     def __mul__(self, factor: float) -> PauliSum:
+        if not isinstance(factor, Real) or not math.isfinite(factor):
+            raise OptionError(
+                f"an observable is multiplied by a finite real number, not by {factor!s}; products are @."
+            )
         return PauliSum(tuple((float(factor) * coefficient, string) for coefficient, string in self.terms))
 
     __rmul__ = __mul__
@@ -74,20 +83,20 @@ class PauliSum:
         words = []
         for coefficient, string in self.terms:
             name = "⊗".join(f"{letter}{wire}" for wire, letter in string) or "1"
-            words.append(name if coefficient == 1 else f"{coefficient:.4g}·{name}")
+            words.append({1.0: "", -1.0: "-"}.get(coefficient, f"{coefficient:.4g}·") + name)
         return " + ".join(words).replace("+ -", "- ") or "0"
 
 
 def X(wire: int) -> PauliSum:
     """Pauli X on a wire."""
-    return PauliSum(((1.0, ((int(wire), "X"),)),))
+    return PauliSum(((1.0, ((check_positive("wire", wire, 0), "X"),)),))
 
 
 def Y(wire: int) -> PauliSum:
     """Pauli Y on a wire."""
-    return PauliSum(((1.0, ((int(wire), "Y"),)),))
+    return PauliSum(((1.0, ((check_positive("wire", wire, 0), "Y"),)),))
 
 
 def Z(wire: int) -> PauliSum:
     """Pauli Z on a wire."""
-    return PauliSum(((1.0, ((int(wire), "Z"),)),))
+    return PauliSum(((1.0, ((check_positive("wire", wire, 0), "Z"),)),))
