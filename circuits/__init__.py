@@ -1,9 +1,11 @@
 """Quantum circuits: descriptions, drawings, exact simulation, and bridges to PennyLane and Qiskit."""
 
 from qkan.circuits.angles import Angle, data, parameter, parameters
-from qkan.circuits.ansatz import ANSATZE, DaruanCircuit, daruan
+from qkan.circuits.ansatz import ANSATZE, DaruanCircuit, basic_entangler, daruan, mera, mps, strongly_entangling, ttn
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.observables import PauliSum, X, Y, Z
+from qkan.circuits.quantum_layer import QuantumLayer
+from qkan.circuits.simulate import expectations
 
 __all__ = [
     "ANSATZE",
@@ -11,11 +13,18 @@ __all__ = [
     "Circuit",
     "DaruanCircuit",
     "PauliSum",
+    "QuantumLayer",
     "X",
     "Y",
     "Z",
+    "basic_entangler",
     "daruan",
     "data",
+    "expectations",
+    "mera",
+    "mps",
     "parameter",
     "parameters",
+    "strongly_entangling",
+    "ttn",
 ]

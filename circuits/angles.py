@@ -95,12 +95,14 @@ def parameter(name: str) -> Angle:
 
 
 def parameters(name: str, count: int) -> list[Angle]:
-    """``count`` trainable angles name[0], name[1], …"""
+    """Trainable angles, as many as ``count``, named ``name`` with 0, 1, … in brackets."""
     return [parameter(f"{name}[{index}]") for index in range(count)]
 
 
 def data(column: int) -> Angle:
-    """A column of the data as an angle in radians; ``0.5 * data(3) + 0.1`` is affine in it.
+    """A column of the data as an angle in radians.
+
+    What is computed from it stays affine: ``0.5 * data(3) + 0.1``.
 
     Raises:
         OptionError: ``column`` is not a whole number of at least 0.

@@ -1,8 +1,9 @@
-"""The gate sequences of DARUAN, in one place for simulation, drawing and export.
+"""Ansätze: the gate sequences of DARUAN, and templates of several wires from :mod:`qkan.circuits.templates`.
 
-Gate orders follow the published code of arXiv 2509.14026 (``pz``, ``rpz``, ``px``, ``real``, ``mix``). Each circuit
-starts with a Hadamard gate, so the state before the first listed gate is |+⟩, and ⟨Z⟩ is measured. X and Z gates are
-written as rotations by π, which differ from them by a global phase only.
+DARUAN's gates are listed here, in one place for simulation, drawing and export. Gate orders follow the published code
+of arXiv 2509.14026 (``pz``, ``rpz``, ``px``, ``real``, ``mix``). Each circuit starts with a Hadamard gate, so the state
+before the first listed gate is |+⟩, and ⟨Z⟩ is measured. X and Z gates are written as rotations by π, which differ from
+them by a global phase only.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from qkan.circuits.angles import data, parameters
+from qkan.circuits.circuit import Circuit
+from qkan.circuits.templates import basic_entangler, mera, mps, strongly_entangling, ttn
 from qkan.errors import check_choice, check_positive
 from qkan.kernels.reference import Gate
+
+__all__ = ["ANSATZE", "DaruanCircuit", "basic_entangler", "daruan", "mera", "mps", "strongly_entangling", "ttn"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,16 @@ class DaruanCircuit:
     def num_parameters(self) -> int:
         """Trainable angles P = reps · block_size + closing_size."""
         return self.reps * self.block_size + self.closing_size
+
+    @property
+    def circuit(self) -> Circuit:
+        """The same gates as a :class:`Circuit`: parameters theta[0] … theta[P-1], data angle φ_l in column l, ⟨Z⟩."""
+        theta = parameters("theta", self.num_parameters)
+        found = Circuit(1).h(0)
+        for axis, source, value in self.gates:
+            angle = value if source == "const" else theta[int(value)] if source == "theta" else data(int(value))
+            found = found.add(f"R{axis.upper()}", [0], angle)
+        return found
 
     def __str__(self) -> str:
         labels = ["H"]

@@ -205,7 +205,7 @@ class Circuit:
         return replace(self, gates=(*self.gates, Gate("AmplitudeEmbedding", wires, (), tuple(used))))
 
     def then(self: _Self, other: Circuit) -> _Self:
-        """This circuit and then the gates of another; its observables are those of the other.
+        """The gates of this circuit and then those of another, whose observables are kept.
 
         Raises:
             OptionError: the numbers of wires differ.

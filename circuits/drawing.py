@@ -66,7 +66,7 @@ def _queue(gate: Gate) -> None:
 
     label = next(text for text in reversed(list(_labels(gate).values())))
 
-    class Drawn(qml.operation.Operator):  # type: ignore[misc]
+    class Drawn(qml.operation.Operator):
         """A gate that is drawn and never run."""
 
         num_wires = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qkan.circuits.angles import Angle
 
-_PAULI = {
+PAULI = {
     "I": ((1, 0), (0, 1)),
     "X": ((0, 1), (1, 0)),
     "Y": ((0, -1j), (1j, 0)),
@@ -82,7 +82,7 @@ def pauli(letters: str, like: Tensor) -> Tensor:
     """The matrix of a Pauli string, first letter most significant, in the complex type of ``like``."""
     matrix = torch.ones(1, 1, dtype=like.dtype, device=like.device)
     for letter in letters:
-        matrix = torch.kron(matrix, torch.tensor(_PAULI[letter], dtype=like.dtype, device=like.device))
+        matrix = torch.kron(matrix, torch.tensor(PAULI[letter], dtype=like.dtype, device=like.device))
     return matrix
 
 
@@ -101,8 +101,8 @@ def matrix(name: str, angles: Tensor, like: Tensor) -> Tensor:
     Returns:
         (..., 2, 2) or (..., 4, 4).
     """
-    if name in _FIXED:
-        return _constant(_FIXED[name], like).expand(*angles.shape[:-1], *(2 * [len(_FIXED[name])]))
+    if name in FIXED:
+        return _constant(FIXED[name], like).expand(*angles.shape[:-1], *(2 * [len(FIXED[name])]))
     if name == "Rot":
         first, second, third = (angles[..., k : k + 1] for k in range(3))
         return matrix("RZ", third, like) @ matrix("RY", second, like) @ matrix("RZ", first, like)
@@ -129,11 +129,11 @@ def _controlled(block: Tensor) -> Tensor:
 
 
 _HALF = 0.5**0.5
-_FIXED: dict[str, tuple] = {
+FIXED: dict[str, tuple] = {
     "H": ((_HALF, _HALF), (_HALF, -_HALF)),
-    "X": _PAULI["X"],
-    "Y": _PAULI["Y"],
-    "Z": _PAULI["Z"],
+    "X": PAULI["X"],
+    "Y": PAULI["Y"],
+    "Z": PAULI["Z"],
     "S": ((1, 0), (0, 1j)),
     "T": ((1, 0), (0, complex(_HALF, _HALF))),
     "CNOT": ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0)),
