@@ -7,6 +7,9 @@ from typing import Any
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.gates import Gate
 
+#: Longer labels are broken into lines in pictures, whose boxes all have one size.
+_LONG = 12
+
 
 def _labels(gate: Gate) -> dict[int, str]:
     """What stands on each wire of a gate."""
@@ -65,6 +68,8 @@ def _queue(gate: Gate) -> None:
     import pennylane as qml
 
     label = next(text for text in reversed(list(_labels(gate).values())))
+    if len(label) > _LONG:
+        label = label.replace("(", "(\n", 1).replace(", ", ",\n").replace(" + ", "\n+ ")
 
     class Drawn(qml.operation.Operator):
         """A gate that is drawn and never run."""

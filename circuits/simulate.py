@@ -15,6 +15,8 @@ from qkan.circuits.circuit import Circuit
 from qkan.circuits.plan import FOLDED_WIRES, Layer, Monomial, Pair, Plan, Step, compile_plan, observable_weights
 from qkan.circuits.trig import Trig
 
+#: Up to so many sines, the blocks of two wires are evaluated as one: fewer operations, each of them still small.
+_PAIR_SINES = 64
 #: Up to this many wires, weights of all basis states for all observables are kept.
 _WEIGHED_WIRES = 10
 
@@ -108,6 +110,7 @@ class _Program:
         self.wires = plan.circuit.wires
         self.folds = self.wires <= FOLDED_WIRES
         self.groups = {key: _Sines(blocks.matrices, self) for key, blocks in plan.blocks.items() if blocks.matrices}
+        self.folding = self._folding()
         self.start = _Sines([plan.start], self) if plan.embedding == "sines" else None
         self.basis = self._basis()
         unit = torch.eye(2**self.wires if self.folds else 1, dtype=self.complex, device=self.device)
@@ -116,6 +119,17 @@ class _Program:
         self.moves = {id(step): self._move(step.source, step.sign) for step in plan.steps if isinstance(step, Monomial)}
         self.places = [(columns, self.index(places)) for columns, places in plan.amplitudes]
         self.weights = self._weights() if self.wires <= _WEIGHED_WIRES else None
+
+    def _folding(self) -> _Sines | None:
+        """What layers folded into unitaries are made of: blocks of two wires, or of one where those would be large."""
+        blocks = self.plan.blocks[True, 1].matrices
+        if not (self.folds and blocks):
+            return None
+        if self.wires % 2 == 0:
+            pairs = [trig.kron(left, right) for left, right in zip(blocks[::2], blocks[1::2], strict=True)]
+            if max(len(pair) for pair in pairs) <= _PAIR_SINES:
+                return _Sines(pairs, self)
+        return self.groups[True, 1]
 
     def real(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self.dtype, device=self.device)
@@ -153,13 +167,17 @@ class _Program:
 
     def __call__(self, data: Tensor, parameters: Tensor) -> Tensor:
         """(rows or 1, D) and (rows or 1, P) to (rows or 1, number of observables)."""
+        folded = self.folds and parameters.shape[0] == 1
         matrices: dict[tuple[bool, int], Any] = {
-            key: group.matrices(data, parameters) for key, group in self.groups.items()
+            key: group.matrices(data, parameters)
+            for key, group in self.groups.items()
+            if not (folded and key == (True, 1))
         }
         runs = self.runs
-        folded = self.folds and parameters.shape[0] == 1
-        if folded and (True, 1) in matrices:  # every layer a unitary, transposed because states are rows
-            layers = matrices[True, 1].view(-1, self.wires, 2, 2).transpose(0, 1)
+        if folded and self.folding is not None:  # every layer a unitary, transposed because states are rows
+            blocks = self.folding.matrices(data, parameters)
+            size = blocks.shape[-1]
+            layers = blocks.view(-1, 2 * self.wires // size, size, size).transpose(0, 1)
             matrices[True, 0] = _kron(layers).mT.unbind(0)
         basis = self.basis
         if folded and runs and runs[0][0]:

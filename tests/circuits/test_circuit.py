@@ -207,7 +207,8 @@ def test_pictures_are_matplotlib_figures():
     try:
         assert isinstance(figure, matplotlib.figure.Figure)
         labels = {text.get_text() for text in figure.axes[0].texts}
-        assert {"RY(a[0] + 2·x[0])", "Rot(a[0], 0.5·a[1], 0.25)", "Amplitudes(x[0…3])", "XX(x[0])"} <= labels
+        long = {"RY(\na[0]\n+ 2·x[0])", "Rot(\na[0],\n0.5·a[1],\n0.25)", "Amplitudes(\nx[0…3])"}
+        assert long | {"XX(x[0])"} <= labels
         assert dict(plt.rcParams) == before
     finally:
         plt.close(figure)
