@@ -121,15 +121,18 @@ class _Program:
         self.weights = self._weights() if self.wires <= _WEIGHED_WIRES else None
 
     def _folding(self) -> _Sines | None:
-        """What layers folded into unitaries are made of: blocks of two wires, or of one where those would be large."""
-        blocks = self.plan.blocks[True, 1].matrices
+        """What layers folded into unitaries are made of: blocks of two wires, or of one where those would be large.
+
+        They are transposed, because states are rows.
+        """
+        blocks = [{key: part.T for key, part in block.items()} for block in self.plan.blocks[True, 1].matrices]
         if not (self.folds and blocks):
             return None
         if self.wires % 2 == 0:
             pairs = [trig.kron(left, right) for left, right in zip(blocks[::2], blocks[1::2], strict=True)]
             if max(len(pair) for pair in pairs) <= _PAIR_SINES:
                 return _Sines(pairs, self)
-        return self.groups[True, 1]
+        return _Sines(blocks, self)
 
     def real(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self.dtype, device=self.device)
@@ -174,11 +177,12 @@ class _Program:
             if not (folded and key == (True, 1))
         }
         runs = self.runs
-        if folded and self.folding is not None:  # every layer a unitary, transposed because states are rows
+        if folded and self.folding is not None:  # every layer a unitary
             blocks = self.folding.matrices(data, parameters)
             size = blocks.shape[-1]
             layers = blocks.view(-1, 2 * self.wires // size, size, size).transpose(0, 1)
-            matrices[True, 0] = _kron(layers).mT.unbind(0)
+            whole = _kron(layers)
+            matrices[True, 0] = whole.unbind(0) if len(whole) > 1 else (whole.squeeze(0),)
         basis = self.basis
         if folded and runs and runs[0][0]:
             basis, runs = self._evolve(basis, runs[0][1], matrices, self.unit_rows), runs[1:]

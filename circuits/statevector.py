@@ -34,7 +34,7 @@ def normalised(amplitudes: Tensor) -> Tensor:
         DomainError: a row is zero or not finite, so that it is no state.
     """
     norms = torch.linalg.vector_norm(amplitudes, dim=-1, keepdim=True)
-    least, most = torch.aminmax(norms.detach()) if norms.numel() else (1, 1)
+    least, most = (part.item() for part in torch.aminmax(norms.detach())) if norms.numel() else (1, 1)
     if not (least > 0 and most < torch.inf):
         raise DomainError("amplitudes of a row are all zero or not finite; they must be finite and not all zero.")
     return amplitudes / norms
