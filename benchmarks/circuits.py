@@ -105,6 +105,18 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def page(found: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The table with where and how it was measured."""
+    return (
+        f"# Exact simulation against PennyLane's TorchLayer, {found['date']}\n\n"
+        f"{found['processor']}, {found['cores']} cores; torch {found['torch']}, {found['peer']}; "
+        f"commit {found['commit']}. "
+        "Command: `python benchmarks/circuits.py`. StronglyEntanglingLayers on 4 wires, forward and backward with "
+        "gradients to input and weights, float32, medians of repetitions in turn; differences of outputs and gradients "
+        f"in float64.\n\n{table(rows)}"
+    )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         stem = options.out / f"{found['date']}-circuits"
         stem.with_suffix(".json").write_text(json.dumps({"environment": found, "rows": rows}, indent=1) + "\n")
-        stem.with_suffix(".md").write_text(text)
+        stem.with_suffix(".md").write_text(page(found, rows))
 
 
 if __name__ == "__main__":
