@@ -1,6 +1,7 @@
 """The comparison with TorchLayer measures, compares and writes, at sizes that say nothing about speed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,3 +21,12 @@ def test_it_compares_and_writes_only_where_asked(tmp_path):
     assert min(row["seconds"] for row in rows) > 0
     assert file.with_suffix(".md").read_text().endswith(done.stdout)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_readme_claims_what_the_results_it_names_say():
+    root = SCRIPT.parents[1]
+    page = " ".join((root / "README.md").read_text().split())
+    (name,) = set(re.findall(r"benchmarks/results/([\d-]+-circuits)\.md", page))
+    rows = json.loads((root / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
+    ratios = [row["torchlayer_seconds"] / row["seconds"] for row in rows]
+    assert f"is {min(ratios):.0f} to {max(ratios):.0f} times faster than PennyLane's `TorchLayer`" in page
