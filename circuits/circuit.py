@@ -204,6 +204,10 @@ class Circuit:
         used = range(start, start + (columns or 2 ** len(wires)))
         return replace(self, gates=(*self.gates, Gate("AmplitudeEmbedding", wires, (), tuple(used))))
 
+    def barrier(self: _Self) -> _Self:
+        """A line across all wires: it does nothing, and no compiler may merge gates across it."""
+        return self.add("Barrier", range(self.wires))
+
     def then(self: _Self, other: Circuit) -> _Self:
         """The gates of this circuit and then those of another, whose observables are kept.
 

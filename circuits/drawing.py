@@ -79,7 +79,7 @@ def _queue(gate: Gate) -> None:
         def label(self, *_: Any, **__: Any) -> str:
             return label
 
-    if gate.name in ("H", "X", "Y", "Z", "S", "T", "CNOT", "CZ", "SWAP"):
+    if gate.name in ("H", "X", "Y", "Z", "S", "T", "CNOT", "CZ", "SWAP", "Barrier"):
         names = {"H": "Hadamard", "X": "PauliX", "Y": "PauliY", "Z": "PauliZ"}
         getattr(qml, names.get(gate.name, gate.name))(wires=gate.wires)
     elif gate.name.startswith("CR"):

@@ -48,6 +48,7 @@ KINDS: dict[str, GateKind] = {
     **{f"CR{axis}": GateKind(2, 1, ("●", f"R{axis}"), (0.5, 1.0)) for axis in "XYZ"},
     **{f"Ising{pair}": GateKind(2, 1, (pair, pair), (1.0,)) for pair in ("XX", "YY", "ZZ")},
     "AmplitudeEmbedding": GateKind(0, 0, ("Amplitudes",)),
+    "Barrier": GateKind(0, 0, ("│",)),
 }
 
 
@@ -94,7 +95,7 @@ def matrix(name: str, angles: Tensor, like: Tensor) -> Tensor:
     """The unitary of a gate.
 
     Args:
-        name: a key of :data:`KINDS` other than AmplitudeEmbedding.
+        name: a key of :data:`KINDS` other than AmplitudeEmbedding and Barrier.
         angles: (..., number of angles) in radians.
         like: a complex tensor that gives type and device.
 

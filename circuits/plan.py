@@ -153,7 +153,7 @@ def _stages(circuit: Circuit) -> list[tuple[_Chains, _Entangling]]:
     for gate in circuit.gates:
         slots = [slot + k if a.data or a.parameters else a.constant for k, a in enumerate(gate.angles)]
         slot += len(gate.angles)
-        if gate.columns:
+        if gate.columns or gate.name == "Barrier":
             continue
         if len(gate.wires) == 1:
             (wire,) = gate.wires

@@ -26,6 +26,7 @@ _METHODS = {
     "IsingXX": "rxx",
     "IsingYY": "ryy",
     "IsingZZ": "rzz",
+    "Barrier": "barrier",
 }
 _NAMES = {method: name for name, method in _METHODS.items()}
 _COLUMN = re.compile(r"x\[(\d+)\]")
@@ -49,6 +50,8 @@ def to_qiskit(circuit: Circuit, data: ArrayLike | None = None, parameters: Array
     for gate in circuit.gates:
         if gate.name == "AmplitudeEmbedding":
             found.prepare_state(values.amplitudes(gate), list(reversed(gate.wires)))
+        elif gate.name == "Barrier":
+            found.barrier(*gate.wires)
         elif gate.name == "Rot":
             for name, angle in zip(("rz", "ry", "rz"), gate.angles, strict=True):
                 getattr(found, name)(values.angle(angle), gate.wires[0])
@@ -96,8 +99,8 @@ class _Values:
 def from_qiskit(circuit: Any, observables: tuple[PauliSum, ...] = (Z(0),)) -> Circuit:
     """A ``qiskit.QuantumCircuit`` of gates that :data:`~qkan.circuits.gates.KINDS` knows.
 
-    Free parameters must enter affinely; those named ``x[0]``, ``x[1]``, … become data columns. Barriers and
-    measurements are left out.
+    Free parameters must enter affinely; those named ``x[0]``, ``x[1]``, … become data columns. Measurements
+    are left out.
 
     Raises:
         OptionError: a gate that is not known (transpile to known ones first), or an angle that is not affine.
@@ -105,7 +108,7 @@ def from_qiskit(circuit: Any, observables: tuple[PauliSum, ...] = (Z(0),)) -> Ci
     gates = []
     for instruction in circuit.data:
         name = instruction.operation.name
-        if name in ("barrier", "measure"):
+        if name == "measure":
             continue
         if name not in _NAMES:
             known = ", ".join(sorted(_NAMES))

@@ -97,6 +97,8 @@ def state(circuit: Circuit, data: Tensor | None = None, parameters: Tensor | Non
     psi[..., 0] = 1
     first = 0
     for gate in circuit.gates:
+        if gate.name == "Barrier":
+            continue
         if gate.columns:
             # The wires are |0⟩, so a matrix with the amplitudes as first column prepares them.
             column = normalised(chosen(data, gate.columns))

@@ -45,6 +45,22 @@ class ModelFileError(QKANError):
     """A saved model is missing, incomplete or of another kind."""
 
 
+class BackendUnavailable(QKANError):
+    """A backend's package, device or account is missing; the message says which and how to get it."""
+
+
+class JobError(QKANError):
+    """A job on a backend failed for good; the message names it."""
+
+
+class TransientError(QKANError):
+    """A job on a backend failed in a way that may pass, such as a lost connection: trying again may help."""
+
+
+class LedgerError(QKANError):
+    """A ledger is in use, damaged, or belongs to another model or other settings."""
+
+
 class RefineWarning(UserWarning):
     """A refined basis reproduces the old function only approximately."""
 

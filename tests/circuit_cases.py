@@ -13,7 +13,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from qkan.circuits import Circuit, PauliSum, data, parameter
 from qkan.circuits.gates import KINDS
 
-GATES = [name for name in KINDS if name != "AmplitudeEmbedding"]
+GATES = [name for name, kind in KINDS.items() if kind.wires]
 _PENNYLANE = {"H": "Hadamard", "X": "PauliX", "Y": "PauliY", "Z": "PauliZ"}
 _QISKIT = {"PhaseShift": "p", "CNOT": "cx", "IsingXX": "rxx", "IsingYY": "ryy", "IsingZZ": "rzz"}
 

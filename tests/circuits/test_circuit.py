@@ -163,7 +163,7 @@ def test_observables_add_up():
 
 def test_every_gate_is_undone_by_its_inverse():
     for name, kind in KINDS.items():
-        if name == "AmplitudeEmbedding":
+        if not kind.wires:
             continue
         circuit = Circuit(2).add(name, range(kind.wires), *(0.3, -1.2, 2.1)[: kind.angles])
         product = torch.eye(2**kind.wires, dtype=torch.complex128)
