@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from qkan.circuits.angles import data, parameters
 from qkan.circuits.circuit import Circuit
@@ -66,7 +67,7 @@ class DaruanCircuit:
         """Trainable angles P = reps · block_size + closing_size."""
         return self.reps * self.block_size + self.closing_size
 
-    @property
+    @cached_property
     def circuit(self) -> Circuit:
         """The same gates as a :class:`Circuit`: parameters theta[0] … theta[P-1], data angle φ_l in column l, ⟨Z⟩."""
         theta = parameters("theta", self.num_parameters)

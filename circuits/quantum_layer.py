@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qkan._random import generator
-from qkan.circuits import simulate, statevector
+from qkan.circuits import backends, gradients
+from qkan.circuits.backends import Backend
 from qkan.circuits.circuit import Circuit
-from qkan.errors import check_choice
 
 
 class QuantumLayer(nn.Module):
@@ -20,8 +20,10 @@ class QuantumLayer(nn.Module):
         layer = QuantumLayer(circuit, seed=0)  # (..., 4) -> (..., 4)
 
     Args:
-        circuit: of up to 20 wires.
-        backend: "torch", exact simulation by :func:`qkan.circuits.simulate.expectations`.
+        circuit: of as many wires as the backend has.
+        backend: where it runs, a name or a backend of :mod:`qkan.circuits.backends`. "torch" (default) is the exact
+            simulator; others train by the parameter-shift rule, with shots too, at two or four circuits per angle
+            and row. It is not part of the state dict.
         seed: of the initial parameters, uniform in [0, 2π); ``None`` draws fresh ones.
         dtype: of the parameters, by default PyTorch's.
 
@@ -29,22 +31,22 @@ class QuantumLayer(nn.Module):
         theta: (P,) in radians, in the order of ``circuit.parameters``.
 
     Raises:
-        OptionError: unknown backend, or more than 20 wires.
+        OptionError: unknown backend, or more wires than it has.
+        BackendUnavailable: its package, device or account is missing.
     """
 
     def __init__(
         self,
         circuit: Circuit,
-        backend: str = "torch",
+        backend: str | Backend = "torch",
         *,
         seed: int | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        check_choice("backend", backend, ("torch",))
-        statevector.check_wires(circuit)
         self.circuit = circuit
-        self.backend = backend
+        self.backend = backends.get(backend)
+        self.backend.check_wires(circuit)
         self.theta = nn.Parameter(torch.empty(circuit.num_parameters, dtype=dtype))
         self.reset_parameters(seed)
 
@@ -60,9 +62,11 @@ class QuantumLayer(nn.Module):
 
         Raises:
             ShapeError: the last dimension is not D.
+            OptionError: a gradient with respect to amplitudes is asked of a backend other than "torch".
         """
-        return simulate.expectations(self.circuit, x, self.theta)
+        return gradients.expectations(self.backend, self.circuit, x, self.theta)
 
     def extra_repr(self) -> str:
         size = f"{self.circuit.num_columns} -> {len(self.circuit.observables)}"
-        return f"{size}, wires={self.circuit.wires}, parameters={self.circuit.num_parameters}, backend={self.backend!r}"
+        about = f"wires={self.circuit.wires}, parameters={self.circuit.num_parameters}"
+        return f"{size}, {about}, backend={self.backend.name!r}"

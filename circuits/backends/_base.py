@@ -202,15 +202,19 @@ class Backend(abc.ABC):
 
     def check(self, circuit: Circuit, rows: np.ndarray) -> None:
         """Raise unless the backend can run these circuits."""
-        if circuit.wires > self.capabilities.wires:
-            raise OptionError(
-                f"the circuit has {circuit.wires} wires, but backend {self.name!r} has {self.capabilities.wires}."
-            )
+        self.check_wires(circuit)
         if rows.ndim != 2 or rows.shape[1] != circuit.num_columns:
             raise ShapeError(f"rows of shape {rows.shape} must be (circuits, {circuit.num_columns}).")
         if not np.isfinite(rows).all():
             place = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
             raise NonFiniteError(f"circuit {place} has an angle that is NaN or infinite.")
+
+    def check_wires(self, circuit: Circuit) -> None:
+        """Raise :class:`~qkan.errors.OptionError` for a circuit wider than the backend."""
+        if circuit.wires > self.capabilities.wires:
+            raise OptionError(
+                f"the circuit has {circuit.wires} wires, but backend {self.name!r} has {self.capabilities.wires}."
+            )
 
     def check_shots(self, shots: int | None) -> int | None:
         """``shots`` if the backend takes so many, else raise."""

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from qkan._random import generator
 from qkan.bases._base import Basis, FeatureBasis, normal_nodes, register, slopes_of
+from qkan.circuits import backends, gradients
 from qkan.circuits.ansatz import ANSATZE, daruan
+from qkan.circuits.backends import Backend
 from qkan.errors import DomainError, OptionError, RefineError, ShapeError, check_choice, check_positive
 from qkan.kernels import dispatch, node_ops, program, spectral
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, arccos_angle, expectation_z
@@ -43,6 +45,9 @@ class Daruan(FeatureBasis):
         groups: number of circuits shared by all outputs and, in turn, by the inputs (input i uses circuit
             i mod groups), as in the published grouped QKAN; ``None`` gives every edge its own. With few groups the
             edges' means add up over the inputs, so the output has an offset that grows with n.
+        backend: where the circuits run, a name or a backend of :mod:`qkan.circuits.backends`. ``None`` (default) is the
+            compiled exact path. Others evaluate the nodes (every row for encoding "edge") and train by the
+            parameter-shift rule, with shots too; they are not saved with the layer.
         extend: for "px", whose data angle is arccos x: "clamp" (default) holds |x| > 1 to ±1, "error" raises
             :class:`DomainError`. The others are "periodic" by nature.
         seed: of a local generator; ``None`` draws fresh entropy.
@@ -73,9 +78,11 @@ class Daruan(FeatureBasis):
         readout: str = "z",
         groups: int | None = None,
         extend: str | None = None,
+        backend: str | Backend | None = None,
         seed: int | None = None,
     ):
         super().__init__(in_features, out_features)
+        self.backend = None if backend is None else backends.get(backend)
         self.reps = check_positive("reps", reps)
         check_choice("ansatz", ansatz, ANSATZE)
         check_choice("encoding", encoding, ("fixed", "shared", "edge"))
@@ -161,8 +168,14 @@ class Daruan(FeatureBasis):
             OptionError: for encoding "edge".
         """
         self._need_nodes()
-        values = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles)
+        values = self._circuits(self.theta.unsqueeze(-2), self.node_angles)
         return self._per_edge(values.to(self.theta.dtype))
+
+    def _circuits(self, theta: Tensor, angles: Tensor) -> Tensor:
+        """⟨Z⟩ for trainable angles (..., P) and data angles (..., L), leading shapes broadcast: one circuit each."""
+        if self.backend is None:
+            return expectation_z(self.circuit.gates, theta, angles)
+        return gradients.expectations(self.backend, self.circuit.circuit, angles, theta)[..., 0]
 
     def _need_nodes(self) -> None:
         if self.encoding == "edge":
@@ -171,9 +184,9 @@ class Daruan(FeatureBasis):
     def coefficients(self) -> Tensor:
         """Fourier coefficients of ⟨Z⟩ on every edge, shape (m, n, K), in the order of the features."""
         self._need_nodes()
-        found = dispatch.coefficients(self.theta, self._recipe)
+        found = dispatch.coefficients(self.theta, self._recipe) if self.backend is None else None
         if found is None:
-            found = expectation_z(self.circuit.gates, self.theta.unsqueeze(-2), self.node_angles) @ self.transform
+            found = self._circuits(self.theta.unsqueeze(-2), self.node_angles) @ self.transform
         return self._per_edge(found.to(self.theta.dtype))
 
     @property
@@ -251,6 +264,8 @@ class Daruan(FeatureBasis):
         return "per edge: every circuit on every row", reason
 
     def _reason_for_reference(self, x: Tensor, theta: Tensor, per_row: bool) -> str | None:
+        if self.backend is not None:
+            return f"its circuits run on the backend {self.backend.name!r}"
         if self.extend == "error":
             return "extend='error' looks at every data angle"
         dtype = x.dtype if x.dtype == theta.dtype else torch.promote_types(x.dtype, theta.dtype)
@@ -265,7 +280,7 @@ class Daruan(FeatureBasis):
             if self.encoding != "edge":
                 angles = angles.unsqueeze(-3)
             theta = self.theta if per_row else self._per_edge(self.theta)
-            z = expectation_z(self.circuit.gates, theta, angles).to(x.dtype)
+            z = self._circuits(theta, angles).to(x.dtype)
         else:
             z = super().edges(x)
         return amplitude_readout(z) if self.readout == "amplitude" else z
@@ -370,6 +385,7 @@ class Daruan(FeatureBasis):
                 "or ansatz 'pz' or 'rpz'."
             )
         larger = Daruan(self.in_features, self.out_features, **{**self.config(), "reps": size}, seed=0).to(self.theta)
+        larger.backend = self.backend
         with torch.no_grad():
             self._fill_extension(larger, neutral_frequency)
         return larger
