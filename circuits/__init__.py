@@ -1,8 +1,9 @@
-"""Quantum circuits: descriptions, drawings, exact simulation, and bridges to PennyLane and Qiskit."""
+"""Quantum circuits: descriptions, drawings, exact simulation, backends, deployment, and bridges to other packages."""
 
 from qkan.circuits.angles import Angle, data, parameter, parameters
 from qkan.circuits.ansatz import ANSATZE, DaruanCircuit, basic_entangler, daruan, mera, mps, strongly_entangling, ttn
 from qkan.circuits.circuit import Circuit
+from qkan.circuits.deployment import deploy
 from qkan.circuits.observables import PauliSum, X, Y, Z
 from qkan.circuits.quantum_layer import QuantumLayer
 from qkan.circuits.simulate import expectations
@@ -20,6 +21,7 @@ __all__ = [
     "basic_entangler",
     "daruan",
     "data",
+    "deploy",
     "expectations",
     "mera",
     "mps",

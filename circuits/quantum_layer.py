@@ -11,6 +11,9 @@ from qkan._random import generator
 from qkan.circuits import backends, gradients
 from qkan.circuits.backends import Backend
 from qkan.circuits.circuit import Circuit
+from qkan.circuits.measured import MeasuredRows
+from qkan.circuits.rows import by_angle, rows_of
+from qkan.errors import OptionError
 
 
 class QuantumLayer(nn.Module):
@@ -66,7 +69,57 @@ class QuantumLayer(nn.Module):
         """
         return gradients.expectations(self.backend, self.circuit, x, self.theta)
 
+    # -- deployment: see qkan.circuits.measured.CircuitBlock -----------------------------------------------------
+
+    def block_circuit(self) -> Circuit:
+        return by_angle(self.circuit)
+
+    def node_count(self) -> None:
+        """No finite number of runs fixes the layer for every input."""
+        return
+
+    def node_rows(self) -> Tensor:
+        raise OptionError("a QuantumLayer has no nodes: it is measured for the input rows asked for.")
+
+    def row_count(self, rows: int) -> int:
+        return rows
+
+    def input_rows(self, x: Tensor) -> Tensor:
+        return rows_of(self.circuit, x, self.theta)
+
+    def measured(self, values: Tensor, variances: Tensor, x: Tensor | None = None) -> MeasuredQuantumLayer:
+        if x is None:
+            raise OptionError("a QuantumLayer is measured for the input rows asked for: give x.")
+        return MeasuredQuantumLayer(self, values, variances, x)
+
     def extra_repr(self) -> str:
         size = f"{self.circuit.num_columns} -> {len(self.circuit.observables)}"
         about = f"wires={self.circuit.wires}, parameters={self.circuit.num_parameters}"
         return f"{size}, {about}, backend={self.backend.name!r}"
+
+
+class MeasuredQuantumLayer(QuantumLayer, MeasuredRows):
+    """A :class:`QuantumLayer` that knows what a backend measured for certain rows.
+
+    For the rows it was measured for it returns the measured values. While uncertainty is propagated, its inputs differ
+    a little from them, and the exact difference is added.
+    """
+
+    def __init__(self, layer: QuantumLayer, values: Tensor, variances: Tensor, x: Tensor):
+        super().__init__(layer.circuit, dtype=layer.theta.dtype, seed=0)
+        self.theta = nn.Parameter(layer.theta.detach().clone())
+        self.hold_rows(values.to(self.theta), variances.to(self.theta), x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, D) -> (rows, number of observables), in any leading shape.
+
+        Raises:
+            DomainError: other rows than those that were measured.
+        """
+        rows = x.reshape(-1, x.shape[-1])
+        self.check_rows(rows)
+        found = self.present
+        if self.noise is not None:
+            exact = super().forward
+            found = found + exact(rows) - exact(self.inputs)
+        return found.reshape(*x.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""The command line: ``qkan train``, ``predict``, ``data`` and ``info``."""
+"""The command line: ``qkan train``, ``predict``, ``submit``, ``jobs``, ``data`` and ``info``."""
 
 from __future__ import annotations
 
@@ -135,6 +135,77 @@ def predict(
 
 @app.command()
 @_clean
+def submit(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train or save.")],
+    backend: Annotated[str, typer.Option(help="torch, aer, ibm, custatevec or pennylane:<device>.")] = "torch",
+    shots: Annotated[int | None, typer.Option(help="Per circuit; without, exact values where possible.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Device whose noise aer imitates, such as FakeSherbrooke.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Further name=value of the backend; repeatable.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="SQLite file that records every batch.")] = None,
+    rows: Annotated[Path | None, typer.Option(help="CSV file: compare outputs on it, measure blocks for it.")] = None,
+    readout: Annotated[bool, typer.Option("--readout-mitigation", help="Correct readout errors.")] = False,
+    fold: Annotated[str, typer.Option(help="Noise factors for extrapolation to zero, such as 1,3.")] = "1",
+    pack: Annotated[
+        int | None, typer.Option(help="Circuits side by side; by default what the device suggests.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Circuits in one job at most.")] = 300,
+    seed: Annotated[int | None, typer.Option(help="Seed of the shots.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Also save the model with its measured values.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="State the cost and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a real device.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run a trained model's circuits once on a simulator or a device; say how far it then is from the trained one."""
+    from qkan.circuits import backends, deploy
+    from qkan.experiments.submit import Deployable, parse_factors, parse_options, progress_of
+
+    options = parse_options(option or []) | {"shots": shots, "seed": seed}
+    options |= {} if noise is None else {"noise": noise}
+    loaded = Deployable.load(model)
+    inputs = None if rows is None else loaded.inputs(rows)
+    run = deploy(
+        loaded.network,
+        backends.get(backend, **options),
+        ledger=ledger,
+        rows=inputs,
+        readout_mitigation=readout,
+        fold_factors=parse_factors(fold),
+        pack=pack,
+        batch_size=batch_size,
+        seed=seed,
+        dry_run=True,
+        progress=not quiet,
+    )
+    _print(run.plan())
+    if dry_run:
+        return
+    if run.options.backend.capabilities.network and not yes:
+        typer.confirm("This runs on a real device and may cost money. Go on?", abort=True, err=True)
+    try:
+        run.measure()
+    except KeyboardInterrupt:
+        kept = "nothing was kept" if ledger is None or not ledger.is_file() else progress_of(ledger)
+        err.print(f"interrupted; {escape(kept)}; the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
+    _print(run.report(loaded.background() if inputs is None else inputs))
+    if folder is not None:
+        loaded.save(folder, run.model)
+        out.print(f"model   {escape(str(folder))}", soft_wrap=True)
+
+
+@app.command()
+@_clean
+def jobs(ledger: Annotated[Path, typer.Argument(help="Ledger written by submit.")]) -> None:
+    """Show what was paid and what is pending in a ledger."""
+    from qkan.experiments.submit import job_table
+
+    table, summary = job_table(ledger)
+    out.print(_rich(table, str(ledger)))
+    _print(summary)
+
+
+@app.command()
+@_clean
 def info() -> None:
     """List versions, devices, bases and simulation backends."""
     from qkan.experiments.environment import describe
@@ -174,6 +245,11 @@ def data_check(
         out.print(f"[{colors[finding.level]}]{finding.level:8}[/]{escape(finding.message)}", soft_wrap=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
+
+
+def _print(value: object) -> None:
+    """Plain text as it is."""
+    out.print(str(value), markup=False, highlight=False, soft_wrap=True)
 
 
 def _widths(text: str) -> tuple[int, ...]:

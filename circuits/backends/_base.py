@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import copy
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,8 @@ class Task:
         shots: for each circuit (and each group of strings measured together), or ``None`` for exact values.
         seed: of everything random in it.
         tag: unique; it travels with the job, so that the job is found again.
+        placed_like: a circuit of as many wires on whose qubits of the device this one runs, as calibration and folded
+            circuits must; ``None`` leaves the placement to the backend.
     """
 
     circuit: Circuit
@@ -55,6 +59,7 @@ class Task:
     shots: int | None = None
     seed: int | None = None
     tag: str = field(default_factory=lambda: f"qkan-{uuid.uuid4().hex}")
+    placed_like: Circuit | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ class Backend(abc.ABC):
 
     Attributes:
         name: as given to ``get``.
+        settings: what else decides its results, in JSON types, such as the noise model; a ledger remembers them.
+        packing: how many qubits side by side are worth using at once, 1 where packing gains nothing.
         extra: of the distribution that brings the package, or "".
         capabilities: see :class:`Capabilities`.
 
@@ -123,6 +130,8 @@ class Backend(abc.ABC):
     name: str = "backend"
     extra: str = ""
     capabilities: Capabilities
+    settings: Mapping[str, Any] = MappingProxyType({})
+    packing: int = 1
 
     def __init__(self, shots: int | None = None, seed: int | None = None):
         self.shots = self.check_shots(shots)

@@ -5,6 +5,7 @@ from qkan.bases.bspline import BSpline
 from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
+from qkan.bases.measured import MeasuredDaruan
 from qkan.bases.rbf import RBF
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Daruan",
     "FeatureBasis",
     "Fourier",
+    "MeasuredDaruan",
     "get",
     "names",
     "options",

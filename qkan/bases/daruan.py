@@ -14,6 +14,8 @@ from qkan.bases._base import Basis, FeatureBasis, normal_nodes, register, slopes
 from qkan.circuits import backends, gradients
 from qkan.circuits.ansatz import ANSATZE, daruan
 from qkan.circuits.backends import Backend
+from qkan.circuits.circuit import Circuit
+from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import DomainError, OptionError, RefineError, ShapeError, check_choice, check_positive
 from qkan.kernels import dispatch, node_ops, program, spectral
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, arccos_angle, expectation_z
@@ -324,6 +326,41 @@ class Daruan(FeatureBasis):
     def _per_edge(self, values: Tensor) -> Tensor:
         """(m, n, K), from (groups, K) where circuits are shared."""
         return values if self.groups is None else node_ops.per_edge(values, self.in_features, self.out_features)
+
+    # -- deployment: see qkan.circuits.measured.CircuitBlock ---------------------------------------------
+
+    def block_circuit(self) -> Circuit:
+        return by_angle(self.circuit.circuit)
+
+    def node_count(self) -> int:
+        """One run per circuit and node; for encoding "edge" the nodes are those of the torus."""
+        size = self.num_features if self.encoding != "edge" else 3**self.reps
+        return size * math.prod(self.theta.shape[:-1])
+
+    def node_rows(self) -> Tensor:
+        nodes = torch.as_tensor(spectral.torus_nodes(self.reps)) if self.encoding == "edge" else self.node_angles
+        return self._runs(self.theta.unsqueeze(-2), nodes)
+
+    def row_count(self, rows: int) -> int:
+        return rows * self.in_features * (self.out_features if self.groups is None else 1)
+
+    def input_rows(self, x: Tensor) -> Tensor:
+        angles = self.data_angles(self.check_input(x))  # (rows, n, L) or (rows, m, n, L)
+        if self.groups is None:
+            return self._runs(self.theta, angles if self.encoding == "edge" else angles.unsqueeze(-3))
+        theta = self.theta[torch.arange(self.in_features, device=x.device) % self.groups]
+        return self._runs(theta, angles[..., 0, :, :] if self.encoding == "edge" else angles)
+
+    def _runs(self, theta: Tensor, angles: Tensor) -> Tensor:
+        rows = rows_of(self.circuit.circuit, angles.detach().double(), theta.detach().double())
+        return rows.reshape(-1, rows.shape[-1])
+
+    def measured(self, values: Tensor, variances: Tensor, x: Tensor | None = None) -> Basis:
+        from qkan.bases.measured import MeasuredDaruan, MeasuredDaruanRows
+
+        if x is None:
+            return MeasuredDaruan.of(self, values, variances)
+        return MeasuredDaruanRows(self, values, variances, x)
 
     # -- analysis ----------------------------------------------------------------------------------------
 

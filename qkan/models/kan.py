@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qkan import bases, training
 from qkan._random import spawn
-from qkan.bases import Basis
+from qkan.bases import Basis, Daruan
 from qkan.errors import ModelFileError, OptionError, check_positive
 from qkan.layers import KANLayer
 from qkan.saving import load_folder, save_folder
@@ -197,9 +197,10 @@ class QKAN(KAN):
     """
 
     def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
-        if options.pop("basis", "daruan") != "daruan":
-            raise OptionError("a QKAN has the basis 'daruan'; use KAN(width, basis=...) for others.")
-        super().__init__(width, "daruan", reps=reps, **options)
+        basis = options.pop("basis", "daruan")
+        if not issubclass(bases.get(basis), Daruan):
+            raise OptionError(f"a QKAN has the basis 'daruan', not {basis!r}; use KAN(width, basis=...) for others.")
+        super().__init__(width, basis, reps=reps, **options)
 
     @classmethod
     def from_official_state_dict(

@@ -1,0 +1,157 @@
+"""Saved models on their way to a backend: what ``qkan submit`` and ``qkan jobs`` do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from qkan.circuits import ledger
+from qkan.circuits.measured import MeasuredModel
+from qkan.data import read_rows
+from qkan.errors import DataError, OptionError
+from qkan.models.kan import KAN
+from qkan.saving import load_folder
+from qkan.tabular import KIND, TabularModel
+
+
+@dataclass
+class Deployable:
+    """A saved model and what turns a table into its inputs.
+
+    Attributes:
+        network: whose circuits run.
+        table: the tabular model around it, if there is one.
+    """
+
+    network: nn.Module
+    table: TabularModel | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Deployable:
+        """From a model folder that ``train`` or ``save`` wrote.
+
+        Raises:
+            ModelFileError: missing, damaged or of an unknown kind.
+        """
+        kind, _, _ = load_folder(path)
+        if kind == KIND:
+            table = TabularModel.load(path)
+            return cls(table.pipeline[-1].network_, table)
+        return cls(KAN.load(path))
+
+    def inputs(self, rows: Path) -> Tensor:
+        """The network's inputs for a CSV file.
+
+        Raises:
+            DataError: the file is missing or does not have the model's columns.
+        """
+        frame = read_rows(rows)
+        if self.table is not None:
+            return self._transformed(frame)
+        width = self.network.width[0]  # type: ignore[index]
+        if frame.shape[1] != width or not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+            raise DataError(f"{rows} has {frame.shape[1]} columns; the network needs {width} columns of numbers.")
+        return torch.as_tensor(frame.to_numpy(float))
+
+    def background(self) -> Tensor | None:
+        """Inputs that were saved with the model, to compare outputs on; ``None`` where there are none."""
+        if self.table is None or self.table.background is None:
+            return None
+        return self._transformed(self.table.background)
+
+    def _transformed(self, frame: pd.DataFrame) -> Tensor:
+        assert self.table is not None
+        return torch.as_tensor(self.table.pipeline[0].transform(self.table.conform(frame)))
+
+    def save(self, path: Path, measured: MeasuredModel) -> None:
+        """Save the model with its measured network, as what it was."""
+        if self.table is None:
+            measured.network.save(path)  # type: ignore[operator]
+            return
+        table = copy.deepcopy(self.table)
+        table.pipeline[-1].network_ = measured.network
+        table.save(path)
+
+
+def parse_options(given: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` words to backend options: whole numbers, decimals, true and false are read as such.
+
+    Raises:
+        OptionError: a word without "=".
+    """
+    found: dict[str, Any] = {}
+    for word in given:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise OptionError(f"option {word!r} must be name=value, such as method=density_matrix.")
+        found[name] = _parsed(text)
+    return found
+
+
+def _parsed(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_factors(text: str) -> tuple[int, ...]:
+    """Fold factors such as "1,3".
+
+    Raises:
+        OptionError: they are not whole numbers.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"fold={text!r} must list odd whole numbers, such as 1,3.") from None
+
+
+def progress_of(path: Path) -> str:
+    """How far a ledger is, in words."""
+    _, records = ledger.read(path)
+    done = sum(record.status == "done" for record in records)
+    return f"{done} of {len(records)} batches begun so far are finished and kept in {path}"
+
+
+def job_table(path: Path) -> tuple[pd.DataFrame, str]:
+    """Every batch of a ledger, and a summary of what was paid and what is pending.
+
+    Raises:
+        LedgerError: there is no ledger, or it is damaged.
+    """
+    settings, records = ledger.read(path)
+    table = pd.DataFrame(
+        {
+            "batch": [record.key for record in records],
+            "circuits": [record.circuits for record in records],
+            "shots": ["exact" if record.shots is None else record.shots for record in records],
+            "status": [record.status for record in records],
+            "attempts": [record.attempts for record in records],
+            "changed": [f"{datetime.fromtimestamp(record.changed):%Y-%m-%d %H:%M:%S}" for record in records],
+            "job": [record.error or record.job or "" for record in records],
+        }
+    )
+    counts = {status: _total(records, (status,)) for status in ("done", "failed")}
+    pending = _total(records, ("planned", "submitting", "submitted"))
+    summary = f"{settings['backend']}: done {counts['done']}; pending {pending}; failed {counts['failed']}"
+    return table, summary
+
+
+def _total(records: Sequence[ledger.Record], statuses: Sequence[str]) -> str:
+    own = [record for record in records if record.status in statuses]
+    circuits = sum(record.circuits for record in own)
+    shots = sum(record.circuits * (record.shots or 0) for record in own)
+    return f"{len(own)} batches, {circuits:,} circuits, {shots:,} shots"

@@ -1,0 +1,304 @@
+"""Deployment of whole models: cost, values, uncertainty and reports."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import qkan
+from qkan.circuits import Circuit, QuantumLayer, backends, deploy, strongly_entangling
+from qkan.errors import DomainError, NonFiniteError, OptionError
+
+OPTIONS = [
+    {},
+    {"ansatz": "rpz", "frequencies": "ternary", "reps": 2},
+    {"ansatz": "px", "reps": 2},
+    {"encoding": "shared", "ansatz": "mix", "reps": 2},
+    {"encoding": "edge", "reps": 2},
+    {"readout": "amplitude", "reps": 2},
+    {"groups": 2, "reps": 2},
+    {"groups": 2, "encoding": "edge", "readout": "amplitude", "reps": 2},
+]
+
+
+def inputs(*shape, seed=0):
+    return 2 * torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 1
+
+
+def exact(model, **options):
+    return deploy(model, "torch", progress=False, **options)
+
+
+# -- cost ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_costs_its_nodes_once():
+    run = exact(qkan.QKAN([30, 4, 2], reps=3, seed=0), shots=4096, rows=inputs(114, 30), dry_run=True)
+    plan = run.plan()
+    assert (plan.circuits, plan.row_by_row) == (896, 14592)
+    assert [(block.route, block.circuits) for block in plan.blocks] == [("nodes", 840), ("nodes", 56)]
+    assert (plan.executions, plan.total_shots, plan.jobs) == (896, 896 * 4096, 4)
+    text = str(plan)
+    assert "896 circuits in 896 executions, 3,670,016 shots, about 4 jobs" in text
+    assert "row by row, 114 rows would take 14,592 circuits" in text
+    assert "rows would take 13,680" in text
+
+
+@pytest.mark.parametrize(("rows", "route"), [(242, "rows"), (243, "nodes"), (500, "nodes"), (None, "nodes")])
+def test_the_cheaper_route_is_taken(rows, route):
+    """Edge encodings with five repetitions have 3^5 nodes."""
+    model = qkan.QKAN([2, 1], reps=5, encoding="edge", seed=0)
+    run = exact(model, rows=None if rows is None else inputs(rows, 2), dry_run=True)
+    (block,) = run.plan().blocks
+    assert block.route == route
+    assert block.circuits == 2 * min(rows or 243, 243)
+
+
+def test_packing_and_mitigation_are_in_the_plan():
+    model = qkan.QKAN([3, 2], reps=2, seed=0)  # 30 circuits
+    run = exact(model, shots=100, pack=7, batch_size=2, readout_mitigation=True, fold_factors=(1, 3), dry_run=True)
+    (block,) = run.plan().blocks
+    assert (block.copies, block.executions, block.batches) == (7, 2 * 5 + 2, 2 * 3 + 2)
+    assert block.shots == 100 * 10 + 400 * 2
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_exact_values_give_the_trained_model(options, by_rows):
+    model = qkan.QKAN([3, 2, 1], seed=0, **options).double()
+    x = 0.9 * inputs(2 if by_rows else 40, 3).double()
+    run = exact(model, rows=x if by_rows else None)
+    assert {block.route for block in run.plan().blocks} == {"rows" if by_rows else "nodes"}
+    torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(run.model.network.edges(x)[1], model.edges(x)[1], rtol=0, atol=1e-6)
+    assert run.report(x).changed == 0
+
+
+def test_packed_values_are_the_same():
+    model = qkan.QKAN([3, 2], reps=2, seed=0)
+    first, second = (exact(model, pack=pack).model.network.layers[0].basis.values for pack in (1, 7))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
+
+
+def hybrid():
+    """Linear, circuit, DARUAN."""
+    circuit = Circuit(2).angle_embedding().then(strongly_entangling(2, 1)).measure()
+    return torch.nn.Sequential(torch.nn.Linear(3, 2), QuantumLayer(circuit, seed=0), qkan.KANLayer(2, 2, seed=0))
+
+
+def test_circuits_without_nodes_are_measured_for_the_rows():
+    model, x = hybrid(), inputs(6, 3)
+    run = exact(model, rows=x)
+    assert {block.name: (block.route, block.circuits) for block in run.plan().blocks} == {
+        "1": ("rows", 6),
+        "2.basis": ("rows", 24),
+    }
+    torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-6)
+    with pytest.raises(DomainError, match="was measured for 6 certain input rows and knows no others"):
+        run.model(x + 0.1)
+    with pytest.raises(OptionError, match="block '1' has no nodes: give the input rows to measure it for"):
+        exact(model)
+
+
+def test_later_blocks_see_what_earlier_ones_returned():
+    """Blocks measured for rows get the measured outputs of those before them as their inputs."""
+    model, x = hybrid(), inputs(6, 3)
+    run = exact(model, rows=x, shots=50, seed=0)
+    layer = run.model.network[1]
+    torch.testing.assert_close(run.model.network[2].basis.inputs, layer.values)
+    assert run.report().blocks[0].rms > 0.01
+
+
+def test_blocks_called_twice_need_nodes():
+    class Twice(torch.nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            return self.block(self.block(x))
+
+    x = inputs(1, 2)
+    model = Twice(qkan.KANLayer(2, 2, reps=3, seed=0))
+    run = exact(model, rows=x)
+    assert run.plan().blocks[0].route == "nodes"
+    torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-5)
+    circuit = Circuit(2).angle_embedding().measure()
+    with pytest.raises(OptionError, match="block 'block' is called more than once per pass"):
+        exact(Twice(QuantumLayer(circuit, seed=0)), rows=x)
+
+
+def test_a_block_alone_and_a_shared_block():
+    layer, x = QuantumLayer(Circuit(2).angle_embedding().ry(0.3, 0), seed=0), inputs(4, 2)
+    torch.testing.assert_close(exact(layer, rows=x).model(x), layer(x), rtol=0, atol=1e-6)
+    shared = qkan.KANLayer(2, 2, reps=2, seed=0)
+    model = torch.nn.Sequential(shared, shared)
+    run = exact(model, rows=x)
+    assert run.plan().circuits == 20
+    torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_a_model_that_trained_on_a_backend_is_planned_without_it():
+    class Refusing(backends.Backend):
+        name = "refusing"
+        capabilities = backends.Capabilities(exact=True, shots=True, wires=20)
+
+    model = qkan.QKAN([2, 1], reps=2, seed=0, backend=Refusing())
+    plain = qkan.QKAN([2, 1], reps=2, seed=0)
+    x = inputs(3, 2)
+    torch.testing.assert_close(exact(model, rows=x).model(x), plain(x), rtol=0, atol=1e-6)
+
+
+def test_measured_networks_are_saved_and_loaded(tmp_path):
+    model, x = qkan.QKAN([3, 2, 1], reps=2, readout="amplitude", seed=0), inputs(5, 3)
+    run = exact(model, shots=100, seed=0)
+    run.model.network.save(tmp_path / "deployed")
+    loaded = qkan.load(tmp_path / "deployed")
+    torch.testing.assert_close(loaded(x), run.model(x), rtol=0, atol=0)
+    assert not torch.allclose(loaded(x), model(x), atol=1e-3)
+    assert loaded.layers[0].basis.variances.min() > 0
+
+
+# -- uncertainty -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"reps": 2}, {"encoding": "shared", "reps": 2}], ids=str)
+def test_interpolation_does_not_amplify_shot_noise(options):
+    """Between the nodes the variance of an edge is a weighted mean of the nodes' variances."""
+    shots = 200
+    model = qkan.QKAN([1, 1], seed=0, base=None, scale=False, bias=False, **options)
+    x = torch.linspace(-3, 3, 41)[:, None]
+    values = torch.stack([exact(model, shots=shots, seed=seed).model(x) for seed in range(300)])
+    spread = (values - model(x)).square().mean(0)
+    assert spread.max() < 1 / shots * 1.35  # χ² with 300 degrees of freedom, 4.3 standard deviations
+    assert (values.mean(0) - model(x)).abs().max() < 5 / math.sqrt(300 * shots)
+
+
+@pytest.mark.parametrize("options", [{"reps": 2}, {"encoding": "edge", "reps": 2}, {"by_rows": True}], ids=str)
+def test_standard_errors_are_the_spread_over_seeds(options):
+    options = dict(options)
+    by_rows = options.pop("by_rows", False)
+    model = qkan.QKAN([3, 2, 1], seed=0, **options)
+    x = inputs(4 if by_rows else 12, 3)
+    rows = x if by_rows else None
+    found, errors = [], []
+    for seed in range(60):
+        mean, error = exact(model, shots=500, seed=seed, rows=rows).model(x, return_std=True, samples=60, seed=seed)
+        found.append(mean)
+        errors.append(error)
+    errors = torch.stack(errors)
+    spread = (torch.stack(found) - model(x)).square().mean(0).sqrt()
+    ratio = spread / errors.square().mean(0).sqrt()
+    assert 0.85 < ratio.mean() < 1.15
+    assert ((ratio > 0.6) & (ratio < 1.45)).all()
+
+
+def test_uncertainty_leaves_the_model_as_it_was():
+    model, x = qkan.QKAN([3, 2, 1], reps=2, seed=0), inputs(4, 3)
+    deployed = exact(model, shots=100, seed=0).model
+    before, state = deployed(x), torch.get_rng_state()
+    mean, error = deployed(x, return_std=True)
+    assert torch.equal(mean, before)
+    assert torch.equal(deployed(x), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert error.min() > 0
+    again = deployed(x, return_std=True)[1]
+    assert torch.equal(again, error)
+
+
+# -- reports ---------------------------------------------------------------------------------------------------------
+
+
+def test_reports_say_how_far_the_models_are_apart():
+    model, x = qkan.QKAN([3, 4, 2], reps=2, seed=0), inputs(200, 3)
+    run = exact(model, shots=200, seed=0)
+    report = run.report(x)
+    assert report.changed == int((run.model(x).argmax(1) != model(x).argmax(1)).sum()) > 0
+    assert report.output_rms == pytest.approx((run.model(x) - model(x)).square().mean().sqrt().item(), rel=1e-5)
+    assert 0.5 < report.output_rms / report.standard_error < 2
+    for block in report.blocks:
+        assert 0.7 < block.rms / block.noise < 1.3
+        assert block.output_rms > 0
+    text = str(report)
+    assert "layers.1.basis" in text
+    assert f"predictions changed: {report.changed} of 200" in text
+    assert report.to_dict()["rows"] == 200
+    without = run.report()
+    assert without.changed is None
+    assert without.rows == 0
+    assert "predictions" not in str(without)
+
+
+# -- mistakes --------------------------------------------------------------------------------------------------------
+
+
+def test_mistakes_are_one_sentence():
+    model = qkan.QKAN([2, 1], reps=2, seed=0)
+    with pytest.raises(OptionError, match="a Linear without DARUAN bases or quantum layers has no circuits to deploy"):
+        exact(torch.nn.Linear(2, 1))
+    with pytest.raises(OptionError, match="shots=0 must be a whole number of at least 1"):
+        exact(model, shots=0)
+    with pytest.raises(OptionError, match="pack=0 must be"):
+        exact(model, pack=0)
+    with pytest.raises(OptionError, match="the circuit has 21 wires, but backend 'torch' has 20"):
+        exact(qkan.QKAN([3, 2], reps=2, seed=0), pack=21)
+    with pytest.raises(OptionError, match="fold factor 2 must be an odd whole number"):
+        exact(model, fold_factors=(1, 2))
+    with pytest.raises(OptionError, match="corrects measured bits, but exact values have none: give shots=N"):
+        exact(model, readout_mitigation=True)
+    with pytest.raises(NonFiniteError, match="rows hold NaN or infinity"):
+        exact(model, rows=[[0.1, math.nan]])
+    broken = qkan.QKAN([2, 1], reps=2, seed=0)
+    with torch.no_grad():
+        broken.layers[0].basis.theta[0, 0, 0] = math.inf
+    with pytest.raises(NonFiniteError, match=r"parameter layers.0.basis.theta of the model holds NaN or infinity"):
+        exact(broken)
+
+
+def test_any_module_with_the_protocol_is_deployed():
+    """``circuits`` knows no layer: here is one of a user's own."""
+
+    class Cosine(torch.nn.Module):
+        """cos(x + a) of one input, from three nodes."""
+
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.tensor(0.4))
+
+        def forward(self, x):
+            return torch.cos(x + self.a)
+
+        def block_circuit(self):
+            from qkan.circuits import data
+
+            return Circuit(1).ry(data(0), 0)
+
+        def node_count(self):
+            return 3
+
+        def node_rows(self):
+            return (2 * math.pi / 3 * torch.arange(3) + self.a)[:, None]
+
+        def row_count(self, rows):
+            return rows
+
+        def input_rows(self, x):
+            return x + self.a
+
+        def measured(self, values, variances, x=None):
+            nodes = 2 * math.pi / 3 * torch.arange(3)
+
+            class Interpolated(torch.nn.Module):
+                def forward(self, x):
+                    return ((1 + 2 * torch.cos(x - nodes)) / 3 @ values[:, 0].to(x.dtype))[:, None]
+
+            return Interpolated()
+
+    model, x = Cosine(), inputs(9, 1)
+    run = exact(model)
+    torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(run.report().blocks[0].rms, 0, atol=1e-6)

@@ -1,0 +1,164 @@
+"""Deployments that end early and go on: nothing is lost, and nothing is paid for twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from circuit_service import Service
+
+import qkan
+from qkan.circuits import deploy, ledger
+from qkan.circuits.ledger import Ledger
+from qkan.errors import JobError, LedgerError, OptionError, TransientError
+
+HERE = Path(__file__).parent
+MODEL = qkan.QKAN([3, 2, 1], reps=2, seed=0)
+
+
+@pytest.fixture
+def service(tmp_path):
+    return Service(tmp_path / "service.sqlite")
+
+
+def measured(service, tmp_path, **options):
+    """A deployment in 20 batches: 40 circuits of 8 edges at 5 nodes, two in a batch."""
+    defaults = {"shots": 100, "batch_size": 2, "seed": 3, "progress": False, "delay": 0.001}
+    return deploy(MODEL, service, **{**defaults, "ledger": tmp_path / "run.sqlite", **options})
+
+
+def values(run):
+    return [result.values for result, _ in run._results.values()]
+
+
+def test_killed_at_random_instants(tmp_path):
+    """At least 30 SIGKILLs: every circuit is executed once, and the results are those of an undisturbed run."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
+    command = [sys.executable, str(HERE / "killed_deployments.py"), str(tmp_path), "0", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["kills"] >= 40
+    for number, one in enumerate(found["rounds"]):
+        assert one["jobs"] == one["tags"] == one["planned_jobs"]
+        assert one["circuits"] == one["planned_circuits"] == 40 + 4
+        model = qkan.QKAN([3, 2, 1], reps=2, seed=number)
+        undisturbed = deploy(
+            model, "torch", shots=100, batch_size=2, seed=number, readout_mitigation=True, progress=False
+        )
+        for mine, its in zip(one["values"], values(undisturbed), strict=True):
+            np.testing.assert_array_equal(np.array(mine), its)
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("method", ["plan", "submitting", "submitted", "done"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", [0, 5])
+def test_crash_beside_every_entry_of_the_ledger(service, tmp_path, monkeypatch, method, after, call):
+    calls = 0
+    original = getattr(Ledger, method)
+
+    def crashing(self, *arguments):
+        nonlocal calls
+        calls += 1
+        if calls == call + 1 and not after:
+            raise Crash
+        found = original(self, *arguments)
+        if calls == call + 1:
+            raise Crash
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, method, crashing)
+        with pytest.raises(Crash):
+            measured(service, tmp_path)
+    run = measured(service, tmp_path)
+    assert sum(circuits for _, _, circuits, _ in service.jobs()) == run.plan().executions == 40
+    assert len(service.jobs()) == len({tag for _, tag, _, _ in service.jobs()}) == 20
+    undisturbed = deploy(MODEL, "torch", shots=100, batch_size=2, seed=3, progress=False)
+    for mine, its in zip(values(run), values(undisturbed), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_finished_runs_cost_nothing(service, tmp_path):
+    first = measured(service, tmp_path)
+    again = measured(service, tmp_path, seed=99)  # the ledger goes on with its own seed
+    assert len(service.jobs()) == 20
+    for mine, its in zip(values(first), values(again), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_errors_that_may_pass_are_tried_again(service, tmp_path):
+    lost = TransientError("the connection was lost.")
+    service.faults = [("before", lost), ("before", lost), ("after", lost), ("before", lost)]
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20  # the job that was accepted although its answer was lost was found by its tag
+
+
+def test_an_error_that_does_not_pass_names_the_batch_and_keeps_the_rest(service, tmp_path):
+    service.faults = [("never", JobError("")), ("before", JobError("the device refuses it."))]
+    with pytest.raises(JobError) as caught:
+        measured(service, tmp_path)
+    assert str(caught.value) == (
+        "batch layers.0.basis:0001 failed: the device refuses it; the other 19 of 20 are kept, "
+        "run again to try it anew."
+    )
+    assert len(service.jobs()) == 19
+    _, records = ledger.read(tmp_path / "run.sqlite")
+    assert [record.status for record in records].count("done") == 19
+    (failed,) = [record for record in records if record.status == "failed"]
+    assert failed.error == "the device refuses it."
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_patience_ends(service, tmp_path):
+    service.faults = [("before", TransientError("no answer."))] * 3
+    with pytest.raises(JobError, match=r"batch layers.0.basis:0000 failed: no answer \(3 attempts\); the other 19"):
+        measured(service, tmp_path, attempts=3)
+
+
+def test_ledgers_of_others(service, tmp_path):
+    measured(service, tmp_path)
+    path = tmp_path / "run.sqlite"
+    with pytest.raises(LedgerError, match=r"run.sqlite was started with shots=100, not 200; use the same, or a new"):
+        measured(service, tmp_path, shots=200)
+    with pytest.raises(LedgerError, match=r"run.sqlite belongs to another model or other rows"):
+        deploy(qkan.QKAN([3, 2, 1], reps=2, seed=1), service, shots=100, ledger=path, batch_size=2, progress=False)
+    (tmp_path / "text.sqlite").write_text("a,b\n1,2\n" * 200)
+    with pytest.raises(LedgerError, match=r"text.sqlite is no ledger, or is damaged"):
+        measured(service, tmp_path, ledger=tmp_path / "text.sqlite")
+    with pytest.raises(LedgerError, match=r"service.sqlite is a database, but no ledger"):
+        measured(service, tmp_path, ledger=service.path)
+    with pytest.raises(LedgerError, match="is not a file in an existing folder"):
+        measured(service, tmp_path, ledger=tmp_path / "none" / "run.sqlite")
+    with pytest.raises(LedgerError, match=r"there is no ledger at .*missing.sqlite"):
+        ledger.read(tmp_path / "missing.sqlite")
+    with pytest.raises(OptionError, match="runs jobs elsewhere: give ledger=PATH"):
+        measured(service, tmp_path, ledger=None)
+    assert len(service.jobs()) == 20
+
+
+def test_one_process_at_a_time(service, tmp_path):
+    run = measured(service, tmp_path, dry_run=True)
+    with (
+        Ledger(tmp_path / "run.sqlite", run._fingerprint(), run.options.settings(), 0),
+        pytest.raises(LedgerError, match=r"run.sqlite is in use by another process"),
+    ):
+        run.measure()
+    run.measure()
+
+
+def test_a_dry_run_writes_and_sends_nothing(service, tmp_path):
+    run = measured(service, tmp_path, dry_run=True)
+    assert run.plan().jobs == 20
+    assert {entry.name for entry in tmp_path.iterdir()} == {"service.sqlite"}
+    assert service.jobs() == []
+    with pytest.raises(OptionError, match="nothing was measured yet"):
+        _ = run.model
