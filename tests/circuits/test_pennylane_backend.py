@@ -58,7 +58,7 @@ def agrees(backend, circuit: Circuit, rows: int = 3) -> None:
 def test_programs_that_devices_might_stumble_over(device):
     backend = get(f"pennylane:{device}")
     agrees(backend, Circuit(2).h(0).barrier().ry(data(0), 0).barrier().cnot(0, 1).measure(Z(1), X(0) @ Y(1)))
-    late = Circuit(3).ry(data(0), 0).amplitude_embedding([2, 1], columns=3, start=1).cnot(0, 1).measure()
+    late = Circuit(3).ry(data(0), 0).barrier().amplitude_embedding([2, 1], columns=3, start=1).cnot(0, 1).measure()
     agrees(backend, late)
     two = Circuit(4).amplitude_embedding([3, 1], columns=3).amplitude_embedding([0], start=3).cnot(0, 2).measure()
     agrees(backend, two)
