@@ -47,7 +47,8 @@ class Circuit:
         touched: set[int] = set()
         for gate in self.gates:
             self._check(gate, touched)
-            touched.update(gate.wires)
+            if gate.name != "Barrier":
+                touched.update(gate.wires)
         for observable in self.observables:
             if not isinstance(observable, PauliSum):
                 raise OptionError(f"observable {observable!r} must be made of X(wire), Y(wire) and Z(wire).")

@@ -195,6 +195,21 @@ def test_text_drawings():
         "measured: ⟨Z0⟩"
     )
     assert str(Circuit(1).h(0).rx(data(0), 0)) == "0: |0⟩──H──RX(x[0])──⟨Z0⟩"
+    assert Circuit(3).ry(0.5, 0).barrier().cnot(2, 0).draw() == (
+        "0: |0⟩──RY(0.5)──│──X──\n1: |0⟩───────────│──│──\n2: |0⟩───────────│──●──\nmeasured: ⟨Z0⟩"
+    )
+
+
+def test_pictures_show_barriers():
+    import matplotlib.pyplot as plt
+
+    plain, barred = (one.cnot(0, 1).draw("mpl") for one in (Circuit(2).h(0), Circuit(2).h(0).barrier()))
+    try:
+        count = [sum(len(axes.collections) for axes in one.axes) for one in (plain, barred)]
+        assert count[1] > count[0]
+    finally:
+        plt.close(plain)
+        plt.close(barred)
 
 
 def test_pictures_are_matplotlib_figures():

@@ -9,7 +9,7 @@ from circuit_cases import random_circuit, random_inputs
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_aer import AerSimulator
 
-from qkan.circuits import ANSATZE, Circuit, Z, daruan, data, parameter, statevector
+from qkan.circuits import ANSATZE, Circuit, X, Z, daruan, data, parameter, statevector
 from qkan.circuits.export import (
     from_openqasm3,
     from_pennylane,
@@ -179,6 +179,28 @@ def test_pennylane_templates_become_circuits():
 
     x = uniform((3,), -3, 3, seed=1).numpy()
     np.testing.assert_allclose(value_of(from_pennylane(program, x)), np.array(program(x)), atol=1e-10)
+
+
+def test_barriers_go_both_ways_and_change_nothing():
+    plain = Circuit(3).ry(data(0), 0).crx(parameter("a"), 0, 2).h(1).measure(Z(2), X(1) @ Z(0))
+    circuit = Circuit(3).ry(data(0), 0).barrier().crx(parameter("a"), 0, 2).barrier().h(1).measure(*plain.observables)
+    names = [gate.name for gate in circuit.gates]
+    x, theta = np.array([0.4]), np.array([1.2])
+    expected = value_of(plain, x, theta)
+    np.testing.assert_allclose(np.array(to_pennylane(circuit)(x, theta)), expected, atol=1e-10)
+    in_qiskit = to_qiskit(circuit)
+    assert in_qiskit.count_ops()["barrier"] == 2
+    assert [len(one.qubits) for one in in_qiskit.data if one.operation.name == "barrier"] == [3, 3]
+    state = Statevector(to_qiskit(circuit, x, theta))
+    strings = [SparsePauliOp.from_sparse_list([string], 3) for string in (("Z", [2], 1), ("XZ", [1, 0], 1))]
+    np.testing.assert_allclose([state.expectation_value(one).real for one in strings], expected, atol=1e-10)
+    assert from_qiskit(in_qiskit, circuit.observables) == circuit
+    for back in (
+        from_openqasm3(to_openqasm3(circuit, x, theta), circuit.observables),
+        from_pennylane(to_pennylane(circuit), x, theta, wires=3),
+    ):
+        assert [gate.name for gate in back.gates] == names
+        np.testing.assert_allclose(value_of(back), expected, atol=1e-10)
 
 
 def test_what_cannot_be_translated_is_one_sentence():

@@ -106,6 +106,17 @@ def test_amplitudes_on_a_wire_in_the_middle():
     check(Circuit(3).amplitude_embedding([1]).y(1).t(2).measure(), 4)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_barriers_do_nothing(seed):
+    """Anywhere in a circuit, for values and gradients, also before and after embedded amplitudes."""
+    circuit = random_circuit(seed, 1 + seed % 3, 8)
+    gates = [gate for one in circuit.gates for gate in (*Circuit(circuit.wires).barrier().gates, one)]
+    barred = Circuit(circuit.wires, tuple(gates), circuit.observables).barrier()
+    check(barred, 3, seed=seed)
+    x, theta = random_inputs(circuit, 3, seed=seed)
+    torch.testing.assert_close(state(barred, x, theta), state(circuit, x, theta), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_gradcheck(seed):
     circuit = random_circuit(seed, 3, 12)
