@@ -199,8 +199,13 @@ def jobs(ledger: Annotated[Path, typer.Argument(help="Ledger written by submit."
     """Show what was paid and what is pending in a ledger."""
     from qkan.experiments.submit import job_table
 
-    table, summary = job_table(ledger)
-    out.print(_rich(table, str(ledger)))
+    frame, summary = job_table(ledger)
+    table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))  # fits into 80 columns
+    for name in frame.columns:
+        table.add_column(name, no_wrap="job" not in name, overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(str(cell)) for cell in row))
+    out.print(table)
     _print(summary)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -57,9 +58,10 @@ class Deployable:
         if self.table is not None:
             return self._transformed(frame)
         width = self.network.width[0]  # type: ignore[index]
-        if frame.shape[1] != width or not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
-            raise DataError(f"{rows} has {frame.shape[1]} columns; the network needs {width} columns of numbers.")
-        return torch.as_tensor(frame.to_numpy(float))
+        values = frame.apply(pd.to_numeric, errors="coerce")
+        if values.shape[1] != width or not np.isfinite(values.to_numpy()).all():
+            raise DataError(f"{rows} must have {width} columns of finite numbers, the network's inputs.")
+        return torch.as_tensor(values.to_numpy(float))
 
     def background(self) -> Tensor | None:
         """Inputs that were saved with the model, to compare outputs on; ``None`` where there are none."""
@@ -139,15 +141,20 @@ def job_table(path: Path) -> tuple[pd.DataFrame, str]:
             "circuits": [record.circuits for record in records],
             "shots": ["exact" if record.shots is None else record.shots for record in records],
             "status": [record.status for record in records],
-            "attempts": [record.attempts for record in records],
-            "changed": [f"{datetime.fromtimestamp(record.changed):%Y-%m-%d %H:%M:%S}" for record in records],
-            "job": [record.error or record.job or "" for record in records],
+            "tries": [record.attempts for record in records],
+            "changed": [f"{datetime.fromtimestamp(record.changed):%m-%d %H:%M}" for record in records],
+            "job": [_job(record) for record in records],
         }
     )
     counts = {status: _total(records, (status,)) for status in ("done", "failed")}
     pending = _total(records, ("planned", "submitting", "submitted"))
     summary = f"{settings['backend']}: done {counts['done']}; pending {pending}; failed {counts['failed']}"
     return table, summary
+
+
+def _job(record: ledger.Record) -> str:
+    """What went wrong, or the backend's name of the job; those of this process have none but their tag."""
+    return record.error or ("" if record.job in (None, record.tag) else str(record.job))
 
 
 def _total(records: Sequence[ledger.Record], statuses: Sequence[str]) -> str:

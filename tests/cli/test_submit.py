@@ -1,0 +1,153 @@
+"""``qkan submit`` and ``qkan jobs``."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from circuit_service import Service
+from typer.testing import CliRunner
+
+import qkan
+from qkan.circuits import backends
+from qkan.cli import app
+
+RUNNER = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "net"
+    qkan.QKAN([3, 2, 2], reps=2, seed=0).save(path)
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    pd.DataFrame(values, columns=["a", "b", "c"]).to_csv(path, index=False)
+    return path
+
+
+def submit(*arguments, code=0, **options):
+    done = RUNNER.invoke(app, ["submit", *map(str, arguments), "--quiet"], **options)
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    return done.output
+
+
+def test_cost_then_deviation_then_the_ledger(folder, rows, tmp_path):
+    ledger = tmp_path / "run.sqlite"
+    arguments = (folder, "--shots", 500, "--ledger", ledger, "--rows", rows, "--seed", 1, "--batch-size", 20)
+    text = submit(*arguments, "--out", tmp_path / "deployed")
+    assert "torch: 50 circuits in 50 executions, 25,000 shots, about 3 jobs" in text
+    assert "row by row, 20 rows would take 200 circuits" in text
+    assert re.search(r"predictions changed: \d of 20", text)
+    again = submit(*arguments)
+    assert re.search(r"outputs over.*", again)[0] == re.search(r"outputs over.*", text)[0]
+    done = RUNNER.invoke(app, ["jobs", str(ledger)])
+    assert done.exit_code == 0
+    assert done.output.count(" done ") == 4  # one in the summary
+    assert "done 3 batches, 50 circuits, 25,000 shots; pending 0 batches" in done.output
+    trained, measured = qkan.load(folder), qkan.load(tmp_path / "deployed")
+    x = torch.as_tensor(pd.read_csv(rows).to_numpy(), dtype=torch.float32)
+    assert 1e-4 < (trained(x) - measured(x)).abs().max() < 0.5
+
+
+def test_a_dry_run_writes_nothing(folder, tmp_path):
+    ledger = tmp_path / "run.sqlite"
+    text = submit(folder, "--shots", 500, "--ledger", ledger, "--dry-run")
+    assert "50 circuits" in text
+    assert "rms" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_asks_before_it_spends(folder, tmp_path, monkeypatch):
+    service = Service(tmp_path / "service.sqlite", shots=100)
+    monkeypatch.setattr(backends, "get", lambda name, **_: service)
+    ledger = tmp_path / "run.sqlite"
+    text = submit(folder, "--ledger", ledger, input="n\n", code=1)
+    assert "This runs on a real device and may cost money. Go on?" in text
+    assert service.jobs() == []
+    assert not ledger.exists()
+    submit(folder, "--ledger", ledger, input="y\n")
+    assert len(service.jobs()) == 2
+    submit(folder, "--ledger", tmp_path / "other.sqlite", "--yes")
+    assert len(service.jobs()) == 4
+    text = submit(folder, "--yes", code=2)
+    assert "give ledger=PATH, so that none is paid for twice" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--backend", "brisket"], "backend 'brisket' is not known; choose one of torch"),
+        (["--shots", "0"], "shots=0 must be a whole number of at least 1"),
+        (["--option", "method"], "option 'method' must be name=value"),
+        (["--option", "color=3"], "backend 'torch' has no option 'color'"),
+        (["--fold", "a"], "fold='a' must list odd whole numbers"),
+        (["--fold", "1,2"], "fold factor 2 must be an odd whole number"),
+        (["--noise", "FakeSherbrooke"], "backend 'torch' has no option 'noise'"),
+        (["--rows", "missing.csv"], "missing.csv"),
+        (["--shots", "10", "--ledger", "none/run.sqlite"], "is not a file in an existing folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, arguments, sentence):
+    text = submit(folder, *arguments, code=2)
+    assert sentence in " ".join(text.split())
+    assert text.strip().splitlines()[-1].endswith(".")
+
+
+def test_files_that_do_not_fit(folder, rows, tmp_path):
+    assert "no saved model" in submit(tmp_path, code=2)
+    narrow = tmp_path / "narrow.csv"
+    pd.read_csv(rows)[["a", "b"]].to_csv(narrow, index=False)
+    assert "must have 3 columns of finite numbers" in submit(folder, "--rows", narrow, code=2)
+    other = tmp_path / "other"
+    qkan.QKAN([3, 2, 2], reps=2, seed=1).save(other)
+    ledger = tmp_path / "run.sqlite"
+    submit(folder, "--shots", 10, "--ledger", ledger)
+    assert "belongs to another model or other rows" in submit(other, "--shots", 10, "--ledger", ledger, code=2)
+    done = RUNNER.invoke(app, ["jobs", str(tmp_path / "missing.sqlite")])
+    assert done.exit_code == 2
+    assert "there is no ledger at" in done.output
+
+
+def test_interrupted_runs_say_what_is_kept(tmp_path):
+    """Ctrl-C in the middle, then the same command again."""
+    model = tmp_path / "wide"
+    qkan.QKAN([12, 12], reps=3, seed=0).save(model)
+    ledger = tmp_path / "run.sqlite"
+    command = [sys.executable, "-c", "from qkan.cli import main; main()", "submit", str(model), "--quiet"]
+    command += ["--shots", "100000", "--ledger", str(ledger), "--batch-size", "2", "--seed", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(qkan.__file__).parents[1])}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    while _done(ledger) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(r"interrupted; \d+ of \d+ batches begun so far are finished and kept in .*the same command", said)
+    kept = _done(ledger)
+    assert kept < 504
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert again.returncode == 0, again.stderr
+    assert _done(ledger) == 504
+
+
+def _done(ledger: Path) -> int:
+    try:
+        connection = sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)
+        return connection.execute("SELECT COUNT(*) FROM batch WHERE status = 'done'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
