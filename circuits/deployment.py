@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from qkan.circuits import backends, mitigation, packing, simulate
 from qkan.circuits.backends import Backend, Result
 from qkan.circuits.circuit import Circuit
-from qkan.circuits.deviation import BlockDeviation, DeviationReport, compare_outputs
+from qkan.circuits.deviation import BlockDeviation, DeviationReport, compare_outputs, figure
 from qkan.circuits.ledger import Ledger
 from qkan.circuits.measured import CircuitBlock, MeasuredModel
 from qkan.circuits.planning import BlockPlan, Costs, Plan, blocks_of, choose
@@ -227,6 +227,15 @@ class Deployment:
             noise = float(np.sqrt(np.mean(result.variances)))
             blocks.append(BlockDeviation(plan.name, plan.route, plan.circuits, rms, noise, outputs.get(plan.name)))
         return DeviationReport(self._plan.backend, self._plan.shots, tuple(blocks), **found)
+
+    def plot(self) -> Any:
+        """Measured against exact expectations of every block, as a matplotlib figure.
+
+        Raises:
+            OptionError: nothing was measured yet.
+        """
+        _ = self.model
+        return figure(self._results)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qkan.circuits.backends import Result
 from qkan.circuits.measured import MeasuredModel
 
 
@@ -90,6 +91,27 @@ def compare_outputs(trained: nn.Module, deployed: MeasuredModel, names: list[str
         "standard_error": _rms(error),
         "changed": int((_predicted(found) != _predicted(exact)).sum()),
     }
+
+
+def figure(results: dict[str, tuple[Result, np.ndarray]]) -> Any:
+    """Measured against exact expectations, one panel per block, as a matplotlib figure.
+
+    Args:
+        results: (measured, exact) by block.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(1 + 3.4 * len(results), 3.6), layout="constrained")
+    panels = drawn.subplots(1, len(results), squeeze=False)[0]
+    for panel, (name, (result, exact)) in zip(panels, results.items(), strict=True):
+        low, high = min(-1.05, exact.min()), max(1.05, exact.max())
+        panel.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
+        bars = 2 * np.sqrt(result.variances.ravel())
+        style = {"fmt": "o", "markersize": 2.5, "elinewidth": 0.6, "color": "#1f5fa8", "alpha": 0.6}
+        panel.errorbar(exact.ravel(), result.values.ravel(), yerr=bars, **style)
+        panel.set(xlabel="exact expectation", ylabel="measured, ± 2 standard errors", title=name or "model")
+        panel.set_aspect("equal")
+    return drawn
 
 
 def _outputs(model: nn.Module, names: list[str], rows: Tensor) -> dict[Any, Any]:

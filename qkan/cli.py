@@ -60,7 +60,7 @@ def _clean(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             name = f"{type(error).__name__}: {error}".splitlines()[0]
             err.print(
-                f"[red]error:[/red] something unforeseen happened ({escape(name)}); nothing was written. "
+                f"[red]error:[/red] something unforeseen happened ({escape(name)}). "
                 "Set QKAN_DEBUG=1 for the details, and please report them.",
                 soft_wrap=True,
             )
@@ -151,6 +151,7 @@ def submit(
     batch_size: Annotated[int, typer.Option(help="Circuits in one job at most.")] = 300,
     seed: Annotated[int | None, typer.Option(help="Seed of the shots.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Also save the model with its measured values.")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Also draw measured against exact values.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="State the cost and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before using a real device.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -158,6 +159,8 @@ def submit(
     """Run a trained model's circuits once on a simulator or a device; say how far it then is from the trained one."""
     from qkan.circuits import backends, deploy
     from qkan.experiments.submit import Deployable, parse_factors, parse_options, progress_of
+    from qkan.report import png
+    from qkan.saving import write_atomic
 
     options = parse_options(option or []) | {"shots": shots, "seed": seed}
     options |= {} if noise is None else {"noise": noise}
@@ -191,6 +194,9 @@ def submit(
     if folder is not None:
         loaded.save(folder, run.model)
         out.print(f"model   {escape(str(folder))}", soft_wrap=True)
+    if picture is not None:
+        write_atomic(picture, png(run.plot()))
+        out.print(f"picture {escape(str(picture))}", soft_wrap=True)
 
 
 @app.command()

@@ -8,26 +8,24 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from qkan import bases
+from qkan.circuits import backends
 from qkan.kernels import dispatch
 
-#: Simulation package -> the extra that brings it, or "" for a core dependency.
-BACKENDS = {
-    "pennylane": "",
-    "qiskit-aer": "",
-    "qiskit-ibm-runtime": "ibm",
-    "cuquantum-python-cu13": "gpu",
-}
-CORE = ("qkan-toolkit", "torch", "numpy", "scipy", "scikit-learn", "pandas", "numba", "mapie", "shap")
+#: Packages whose versions are shown.
+PACKAGES = (
+    *("qkan-toolkit", "torch", "numpy", "scipy", "scikit-learn", "pandas", "numba", "mapie", "shap"),
+    *("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "cuquantum-python-cu13"),
+)
 
 
 def describe() -> dict[str, list[tuple[str, str]]]:
     """Sections of (name, value) lines: versions, devices, bases, kernels and backends."""
     return {
-        "versions": [("python", platform.python_version()), *((name, _version(name)) for name in CORE)],
+        "versions": [("python", platform.python_version()), *((name, _version(name)) for name in PACKAGES)],
         "devices": _devices(),
         "bases": [(name, ", ".join(bases.options(name))) for name in bases.names()],
         "kernels": [("reference", "plain PyTorch, every device and dtype"), ("compiled", _compiled())],
-        "backends": [("torch", "exact, built in"), *((name, _backend(name)) for name in BACKENDS)],
+        "backends": [(name, reason or "ready") for name, reason in backends.describe().items()],
     }
 
 
@@ -41,13 +39,6 @@ def _version(name: str) -> str:
 def _compiled() -> str:
     reason = dispatch.reason_for_reference(torch.float32, torch.device("cpu"))
     return "Numba, CPU, float32 and half precision" if reason is None else f"not used: {reason}"
-
-
-def _backend(name: str) -> str:
-    found = _version(name)
-    if found == "not installed" and BACKENDS[name]:
-        return f"not installed; pip install 'qkan-toolkit[{BACKENDS[name]}]'"
-    return found
 
 
 def _devices() -> list[tuple[str, str]]:

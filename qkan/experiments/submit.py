@@ -61,7 +61,7 @@ class Deployable:
         values = frame.apply(pd.to_numeric, errors="coerce")
         if values.shape[1] != width or not np.isfinite(values.to_numpy()).all():
             raise DataError(f"{rows} must have {width} columns of finite numbers, the network's inputs.")
-        return torch.as_tensor(values.to_numpy(float))
+        return torch.tensor(values.to_numpy(float))
 
     def background(self) -> Tensor | None:
         """Inputs that were saved with the model, to compare outputs on; ``None`` where there are none."""

@@ -48,7 +48,8 @@ def submit(*arguments, code=0, **options):
 def test_cost_then_deviation_then_the_ledger(folder, rows, tmp_path):
     ledger = tmp_path / "run.sqlite"
     arguments = (folder, "--shots", 500, "--ledger", ledger, "--rows", rows, "--seed", 1, "--batch-size", 20)
-    text = submit(*arguments, "--out", tmp_path / "deployed")
+    text = submit(*arguments, "--out", tmp_path / "deployed", "--plot", tmp_path / "deployed.png")
+    assert (tmp_path / "deployed.png").read_bytes().startswith(b"\x89PNG")
     assert "torch: 50 circuits in 50 executions, 25,000 shots, about 3 jobs" in text
     assert "row by row, 20 rows would take 200 circuits" in text
     assert re.search(r"predictions changed: \d of 20", text)
