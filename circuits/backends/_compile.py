@@ -65,7 +65,8 @@ def choose_layout(circuit: Circuit, row: np.ndarray | None, target: Any, level: 
         return rank_qubits(target)[: circuit.wires]
     measured = free(circuit, row)
     measured.measure_all()  # the choice heeds readout errors where something is measured
-    return list(onto_device(measured, target, None, level).layout.initial_index_layout(filter_ancillas=True))
+    layout = onto_device(measured, target, None, level).layout
+    return list(range(circuit.wires)) if layout is None else list(layout.initial_index_layout(filter_ancillas=True))
 
 
 def onto_device(circuit: Any, target: Any, layout: Sequence[int] | None, level: int) -> Any:
