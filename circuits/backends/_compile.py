@@ -121,3 +121,12 @@ def bits_of(outcomes: Iterable[int], count: int) -> np.ndarray:
     packed = b"".join(outcome.to_bytes(size, "little") for outcome in outcomes)
     table = np.frombuffer(packed, dtype=np.uint8).reshape(-1, size)
     return np.unpackbits(table, axis=1, bitorder="little")[:, :count]
+
+
+def tally(shots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of (shots, count) bits, and how often each was seen."""
+    count = shots.shape[1]
+    if count > 32:
+        return np.unique(shots, axis=0, return_counts=True)
+    seen, often = np.unique(shots @ (1 << np.arange(count)), return_counts=True)
+    return bits_of(seen.tolist(), count), often

@@ -61,7 +61,9 @@ def find_device(service: Any, name: str, instance: str | None) -> Any:
         others = f"it has {listed}" if listed else "names of simulated devices begin with Fake, such as FakeSherbrooke"
         raise BackendUnavailable(f"the account has no backend {name!r}; {others}.") from error
     except Exception as error:
-        raise _sorted(error, f"backend {name!r}") from error
+        if may_pass(error):
+            raise _sorted(error, f"backend {name!r}") from error
+        raise BackendUnavailable(f"backend {name!r} cannot be used: {words(error)}.") from error
 
 
 def _names(service: Any) -> list[str]:

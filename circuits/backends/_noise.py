@@ -28,6 +28,7 @@ class Device:
         self.name = str(backend.name)
         self.target = backend.target
         self.noise = lru_cache(maxsize=1024)(self._noise)
+        self.misread = lru_cache(maxsize=1024)(self._misread)
 
     @cached_property
     def qubits(self) -> int:
@@ -47,8 +48,7 @@ class Device:
             found.add_readout_error(error, qubits)
         return found
 
-    @lru_cache(maxsize=1024)  # noqa: B019 (a device lives as long as the process: see ``device``)
-    def misread(self, qubit: int) -> np.ndarray:
+    def _misread(self, qubit: int) -> np.ndarray:
         """(2, 2) chances: row for the bit that is, column for the bit that is read."""
         from qiskit_aer.noise.device.models import basic_device_readout_errors
 

@@ -15,7 +15,7 @@ from qkan.circuits import devices, measurement
 from qkan.circuits.backends import _compile, _ibm_service
 from qkan.circuits.backends._base import Backend, Capabilities, Job, LocalJob, Result, Task
 from qkan.circuits.circuit import Circuit
-from qkan.errors import JobError, OptionError, check_choice
+from qkan.errors import JobError, OptionError, QKANError, check_choice
 
 #: Qubits in use beyond which simulated devices need matrix product states: all else would run out of memory.
 _FEW = 10
@@ -87,7 +87,7 @@ class IBMBackend(Backend):
         self._place = lru_cache(maxsize=64)(self._placed)
         self._compiled = lru_cache(maxsize=64)(self._compile)
         self._simulator = lru_cache(maxsize=2)(self._simulated)
-        self._open: Any = None
+        self._open: dict[str, Any] = {}  # by mode; shared with the copies that ``with_shots`` makes
 
     @classmethod
     def require(cls, device: str = "") -> None:
@@ -121,7 +121,7 @@ class IBMBackend(Backend):
         if self.local or not _measured(task.circuit):
             return LocalJob(self, task)
         with _ibm_service.translated(f"the job with tag {task.tag}"):
-            return IBMJob(self, task, self._start(task, self._mode(), [task.tag]))
+            return IBMJob(self, task, self._start(task, self._mode(), [task.tag]), self._layout(task.circuit))
 
     def attach(self, identifier: str, task: Task) -> Job:
         if self.local:
@@ -139,11 +139,14 @@ class IBMBackend(Backend):
     def execute(self, task: Task) -> Result:
         if not _measured(task.circuit):
             values = np.array([[_constant(one) for one in task.circuit.observables]] * len(task.rows))
-            return Result(values, np.zeros_like(values), self._metadata(task, None))
+            return Result(values, np.zeros_like(values), self._metadata(task))
         began = time.perf_counter()
         try:
             job = self._start(task, None, None)
-            found = self.read(task, job.result(), None)
+            found = self.read(task, job.result())
+            found.metadata["layout"] = self._layout(task.circuit)
+        except QKANError:
+            raise
         except Exception as error:
             raise JobError(f"the simulation of {self.device.name} failed: {_ibm_service.words(error)}.") from error
         found.metadata["seconds"] = time.perf_counter() - began
@@ -151,19 +154,18 @@ class IBMBackend(Backend):
 
     def close(self) -> None:
         """Close the batch or session, if one is open; its jobs go on."""
-        if self._open is not None:
-            with _ibm_service.translated(f"the {self.mode} on {self.device.name}"):
-                self._open.close()
-            self._open = None
+        for mode in list(self._open):
+            with _ibm_service.translated(f"the {mode} on {self.device.name}"):
+                self._open.pop(mode).close()
 
     def _mode(self) -> Any:
         from qiskit_ibm_runtime import Batch, Session
 
         if self.mode == "job":
             return self.device
-        if self._open is None:
-            self._open = (Batch if self.mode == "batch" else Session)(backend=self.device)
-        return self._open
+        if self.mode not in self._open:
+            self._open[self.mode] = (Batch if self.mode == "batch" else Session)(backend=self.device)
+        return self._open[self.mode]
 
     def _start(self, task: Task, mode: Any, tags: list[str] | None) -> Any:
         """Hand the PUBs over; without a mode to a simulation of the device."""
@@ -250,7 +252,7 @@ class IBMBackend(Backend):
 
     # -- results -------------------------------------------------------------------------------------------------
 
-    def read(self, task: Task, results: Any, identifier: str | None) -> Result:
+    def read(self, task: Task, results: Any) -> Result:
         """Expectations from a primitive's results; the task alone says what they mean."""
         pubs = iter(results)
         rows, count = len(task.rows), len(task.circuit.observables)
@@ -263,7 +265,7 @@ class IBMBackend(Backend):
             values[:, where] = np.concatenate([one.evs.reshape(len(where), -1) for one in data], axis=1).T
             variances[:, where] = np.concatenate([one.stds.reshape(len(where), -1) for one in data], axis=1).T ** 2
             values += [_constant(one) for one in task.circuit.observables]
-            return Result(values, variances, self._metadata(task, identifier))
+            return Result(values, variances, self._metadata(task))
         for group in measurement.groups(task.circuit.observables):
             if not group.basis:
                 values += group.values(np.zeros((1, task.circuit.wires)), count)
@@ -272,36 +274,54 @@ class IBMBackend(Backend):
             while place < rows:
                 read = next(pubs).data.bits.to_bool_array("little")
                 for shots in read.reshape(-1, *read.shape[-2:]):
-                    seen, counts = np.unique(shots, axis=0, return_counts=True)
+                    seen, counts = _compile.tally(shots)
                     bits = np.zeros((len(seen), task.circuit.wires))
                     bits[:, wires] = seen
                     mean, variance = measurement.estimate(group, bits, counts, count)
                     values[place] += mean
                     variances[place] += variance
                     place += 1
-        return Result(values, variances, self._metadata(task, identifier))
+        return Result(values, variances, self._metadata(task))
 
-    def _metadata(self, task: Task, identifier: str | None) -> dict[str, Any]:
-        own = _compile.has_amplitudes(task.circuit) and self.layout is None  # then every row has its own layout
+    def _metadata(self, task: Task) -> dict[str, Any]:
+        layout = None if self.layout is None else [int(qubit) for qubit in self.layout[: task.circuit.wires]]
         return {
             "backend": self.name,
             "device": str(self.device.name),
             "primitive": self.primitive,
-            "layout": None if own else [int(qubit) for qubit in self._place(task.circuit, None)],
+            "layout": layout,
             "shots": task.shots,
-            "job": identifier,
         }
+
+    def _layout(self, circuit: Circuit) -> list[int] | None:
+        """Physical qubits by wire as this process chose them, or ``None`` where every row has its own."""
+        if _compile.has_amplitudes(circuit) and self.layout is None:
+            return None
+        return [int(qubit) for qubit in self._place(circuit, None)]
 
 
 class IBMJob(Job):
-    """A job of the service; ``id`` is the service's."""
+    """A job of the service; ``id`` is the service's.
 
-    def __init__(self, backend: IBMBackend, task: Task, job: Any):
+    Args:
+        backend: whose job it is.
+        task: what it measures.
+        job: the runtime's.
+        layout: physical qubits by wire where they are known: calibration, and with it the choice, may have changed
+            since another process submitted the job.
+    """
+
+    def __init__(self, backend: IBMBackend, task: Task, job: Any, layout: list[int] | None = None):
         self.backend, self.task, self.job, self.id = backend, task, job, str(job.job_id())
+        self.layout = layout
 
     def result(self) -> Result:
         with _ibm_service.translated(f"job {self.id}"):
-            return self.backend.read(self.task, self.job.result(), self.id)
+            found = self.backend.read(self.task, self.job.result())
+        found.metadata["job"] = self.id
+        if self.layout is not None:
+            found.metadata["layout"] = self.layout
+        return found
 
 
 def _settings(circuit: Circuit) -> list[measurement.Group]:
