@@ -194,10 +194,10 @@ class AerBackend(Backend):
             if task.shots is None:
                 values += self._noisy(setting, rows, count, task.circuit.wires)
                 continue
-            for place, (bits, counts) in enumerate(self._outcomes(setting, rows, task, draw)):
+            for where, bits, counts in self._outcomes(setting, rows, task, draw):
                 mean, variance = measurement.estimate(setting.group, bits, counts, count)
-                values[place] += mean
-                variances[place] += variance
+                values[where] += mean
+                variances[where] += variance
         return values, variances
 
     def _ideal(self, circuit: Circuit, rows: np.ndarray, row: np.ndarray | None) -> np.ndarray:
@@ -240,27 +240,32 @@ class AerBackend(Backend):
 
     def _outcomes(
         self, setting: _Setting, rows: np.ndarray, task: Task, draw: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For every row distinct (M, wires) bits, and (M,) how often each was measured; not measured bits are zero."""
-        shots = task.shots or 0
-        wires = task.circuit.wires
+    ) -> Iterator[tuple[int | slice, np.ndarray, np.ndarray]]:
+        """For a row or many: which, distinct (M, wires) bits, and how often (M,) or (rows, M) they were measured.
+
+        Bits that are not measured are zero.
+        """
+        shots, wires = task.shots or 0, task.circuit.wires
+        drawn = all(self._is_drawn(part) for part in setting.parts)
         if not setting.parts:
-            yield from ((np.zeros((1, wires)), np.array([shots])) for _ in rows)
-        elif all(self._is_drawn(part) for part in setting.parts):
+            yield slice(None), np.zeros((1, wires)), np.full((len(rows), 1), shots)
+        elif drawn and len(setting.parts) == 1:
+            (part,) = setting.parts
+            chances = self._chances(part, rows)
+            bits = np.zeros((chances.shape[1], wires))
+            bits[:, part.wires] = _compile.bits_of(range(len(bits)), len(part.wires))
+            yield slice(None), bits, draw.multinomial(shots, _normal(chances), size=len(rows))
+        elif drawn:
             tables = [(part, self._chances(part, rows)) for part in setting.parts]
-            yield from (_drawn(tables, place, wires, shots, draw) for place in range(len(rows)))
+            for place in range(len(rows)):
+                yield place, _joined(tables, place, wires, shots, draw), np.ones(shots, dtype=int)
         else:
             (part,) = setting.parts
-            measured = part.circuit.copy()
-            from qiskit import ClassicalRegister
-
-            measured.add_register(ClassicalRegister(len(part.qubits)))
-            measured.measure(part.qubits, range(len(part.qubits)))
-            for one in self._run(replace(part, circuit=measured), rows, shots, draw):
+            for place, one in enumerate(self._run(replace(part, circuit=_measured(part)), rows, shots, draw)):
                 counts = one.data.counts
                 bits = np.zeros((len(counts), wires))
                 bits[:, part.wires] = _compile.bits_of((int(key, 16) for key in counts), len(part.wires))
-                yield bits, np.array(list(counts.values()))
+                yield place, bits, np.array(list(counts.values()))
 
     def _chances(self, part: _Part, rows: np.ndarray) -> np.ndarray:
         """(N, 2^k) chances of what is read on the k measured wires of a part, wire j in bit j."""
@@ -327,28 +332,30 @@ class AerBackend(Backend):
         return found if len(found) == len(rows) else found * len(rows)
 
 
-def _drawn(
+def _joined(
     tables: list[tuple[_Part, np.ndarray]], place: int, wires: int, shots: int, draw: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shots of one row, drawn from the chances of its parts."""
-    if len(tables) == 1:
-        part, chances = tables[0]
-        counts = draw.multinomial(shots, _normal(chances[place]))
-        seen = np.flatnonzero(counts)
-        bits = np.zeros((len(seen), wires))
-        bits[:, part.wires] = _compile.bits_of(seen.tolist(), len(part.wires))
-        return bits, counts[seen]
+) -> np.ndarray:
+    """(shots, wires) bits of one row, drawn from the chances of its parts."""
     bits = np.zeros((shots, wires))
     for part, chances in tables:
         outcomes = np.searchsorted(np.cumsum(_normal(chances[place])), draw.random(shots), side="right")
         outcomes = outcomes.clip(max=chances.shape[1] - 1)  # the sum may end a rounding error below 1
         bits[:, part.wires] = (outcomes[:, None] >> np.arange(len(part.wires))) & 1
-    return bits, np.ones(shots, dtype=int)
+    return bits
+
+
+def _measured(part: _Part) -> Any:
+    from qiskit import ClassicalRegister
+
+    found = part.circuit.copy()
+    found.add_register(ClassicalRegister(len(part.qubits)))
+    found.measure(part.qubits, range(len(part.qubits)))
+    return found
 
 
 def _normal(chances: np.ndarray) -> np.ndarray:
     positive = chances.clip(min=0.0)
-    return positive / positive.sum()
+    return positive / positive.sum(-1, keepdims=True)
 
 
 def _why(result: Any) -> str:
