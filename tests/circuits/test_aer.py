@@ -222,6 +222,42 @@ def test_layout_of_entangled_circuits_is_the_transpilers(manila):
     assert fixed.metadata["layout"] == [4, 3, 2]
 
 
+def test_wires_are_followed_through_swaps(manila):
+    """A line of qubits: the gates of this layout need swaps, after which wires lie elsewhere."""
+    circuit = Circuit(3).x(0).ry(data(0), 1).cnot(0, 2).cnot(1, 0).cnot(1, 2).measure()
+    x = torch.tensor([[0.0], [np.pi]], dtype=torch.float64)
+    plain = statevector.expectations(circuit, x).numpy()
+    np.testing.assert_allclose(plain, [[-1, 1, -1], [1, -1, 1]], atol=1e-9)
+    for layout in ([4, 0, 2], [0, 4, 1], [3, 1, 4]):
+        compiled = _compile.onto_device(_compile.free(by_rows(circuit, x, None)[0]), manila.target, layout, 1)
+        assert _compile.places(compiled, 3) != layout
+        found = AerBackend(noise=manila, layout=layout).expectations(circuit, x).values
+        assert np.abs(found - plain).max() < 0.5
+
+
+def test_barriers_connect_nothing():
+    circuit = Circuit(12).angle_embedding(rotation="Y").barrier().angle_embedding(rotation="X").measure()
+    found = AerBackend(noise="FakeSherbrooke").expectations(circuit, torch.linspace(-1, 1, 12)[None])
+    expected = statevector.expectations(circuit, torch.linspace(-1, 1, 12)[None]).numpy()
+    assert np.abs(found.values - expected).max() < 0.1
+
+
+def test_relabelled_noise_is_that_of_the_physical_qubits(manila):
+    def errors(model):
+        return {
+            (one["type"], word, tuple(one["gate_qubits"][0])): one["probabilities"]
+            for one in model.to_dict()["errors"]
+            for word in one["operations"]
+        }
+
+    full, part = errors(NoiseModel.from_backend(manila)), errors(_noise.device(manila).noise((3, 1, 2)))
+    back = {0: 3, 1: 1, 2: 2}
+    inside = {key for key in full if set(key[2]) <= set(back.values())}
+    assert {(kind, word, tuple(back[q] for q in qubits)) for kind, word, qubits in part} == inside
+    for (kind, word, qubits), chances in part.items():
+        np.testing.assert_allclose(chances, full[kind, word, tuple(back[q] for q in qubits)], rtol=1e-12)
+
+
 # -- options ---------------------------------------------------------------------------------------------------------
 
 
