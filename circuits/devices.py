@@ -82,6 +82,12 @@ def rank_qubits(target: Any, pulses: float = PULSES) -> list[int]:
     return sorted(score, key=lambda qubit: (score[qubit], qubit))
 
 
+def good_qubits(target: Any, worst: float = 0.05) -> int:
+    """How many qubits are read wrong in less than ``worst`` of all cases; all where no readout errors are published."""
+    readout = _errors(target, "measure")
+    return sum(error < worst for error in readout.values()) if readout else int(target.num_qubits or 1)
+
+
 def _errors(target: Any, name: str) -> dict[int, float]:
     """Qubit to published error of one gate; empty where none is published."""
     found = {}

@@ -6,7 +6,8 @@
   circuit: the same shots give the corrected value with its larger variance.
 * Extrapolation. Every gate G becomes G G† G, which does the same with three times the noise, five times with one pair
   more; a straight line through the results is read off at zero (Temme et al., Phys. Rev. Lett. 119, 180509 (2017);
-  gate folding: Giurgica-Tiron et al., arXiv 2005.10921).
+  gate folding: Giurgica-Tiron et al., arXiv 2005.10921). Where a device needs swaps between gates, a folded circuit may
+  get others, and its noise is then only roughly the multiple.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,49 @@ def check_layout(layout: Iterable[int], qubits: int) -> tuple[int, ...]:
     return found
 
 
-def choose_layout(circuit: Circuit, row: np.ndarray | None, target: Any, level: int) -> list[int]:
-    """Physical qubits for the wires: the best where no gate needs two of them, else the transpiler's choice."""
-    if all(len(gate.wires) == 1 or gate.name == "Barrier" for gate in circuit.gates):
-        return rank_qubits(target)[: circuit.wires]
-    measured = free(circuit, row)
-    measured.measure_all()  # the choice heeds readout errors where something is measured
-    layout = onto_device(measured, target, None, level).layout
-    return list(range(circuit.wires)) if layout is None else list(layout.initial_index_layout(filter_ancillas=True))
+class Placement:
+    """Where the wires of circuits lie on a device: in the layout given, else on the best qubits, else as transpiled.
+
+    Args:
+        target: of the device.
+        level: of the transpiler's optimization.
+        layout: physical qubits for the first wires, or ``None``.
+    """
+
+    def __init__(self, target: Any, level: int, layout: Sequence[int] | None):
+        self.target, self.level, self.layout = target, level, layout
+        self.of = lru_cache(maxsize=64)(self._of)
+
+    def _of(self, circuit: Circuit, like: Circuit | None = None) -> tuple[int, ...]:
+        """Physical qubits by wire, as its gates begin.
+
+        With ``like`` they are those of that circuit: where it ends, if the present circuit has no gate on two wires, as
+        for calibrations of the readout, else where it begins.
+        """
+        if like is not None:
+            start = self.of(like)
+            if not _separate(circuit) or _separate(like):
+                return start
+            compiled = onto_device(free(like, _nominal_row(like)), self.target, start, self.level)
+            return tuple(places(compiled, circuit.wires))
+        if self.layout is not None:
+            return tuple(self.layout[: circuit.wires])
+        if _separate(circuit):
+            return tuple(rank_qubits(self.target)[: circuit.wires])
+        measured = free(circuit, _nominal_row(circuit))
+        measured.measure_all()  # the choice heeds readout errors where something is measured
+        chosen = onto_device(measured, self.target, None, self.level).layout
+        return tuple(range(circuit.wires)) if chosen is None else tuple(chosen.initial_index_layout(True))
+
+
+def _separate(circuit: Circuit) -> bool:
+    """Whether no gate connects wires."""
+    return all(len(gate.wires) == 1 or gate.name == "Barrier" for gate in circuit.gates)
+
+
+def _nominal_row(circuit: Circuit) -> np.ndarray | None:
+    """Amplitudes of no special kind, so that all rows of a circuit with amplitudes lie on the same qubits."""
+    return 1 + np.arange(circuit.num_columns) / 7 if has_amplitudes(circuit) else None
 
 
 def onto_device(circuit: Any, target: Any, layout: Sequence[int] | None, level: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -106,7 +106,12 @@ class AerBackend(Backend):
             most = min(most, len(self.layout) if self.layout else self.noise.qubits)
         wires = most if max_wires is None else check_positive("max_wires", max_wires)
         self.capabilities = replace(type(self).capabilities, wires=wires, noise=self.noise is not None)
-        self._place = lru_cache(maxsize=64)(self._placed)
+        self.settings = {
+            "method": method,
+            "noise": self.noise.name if self.noise else None,
+            "layout": None if self.layout is None else list(self.layout),
+        }
+        self._place = None if self.noise is None else _compile.Placement(self.noise.target, 1, self.layout)
         self._compiled = lru_cache(maxsize=64)(self._settings)
 
     @classmethod
@@ -135,29 +140,17 @@ class AerBackend(Backend):
             "method": self.method,
             "device": self.device,
             "noise": self.noise.name if self.noise else None,
-            "layout": self._layout(task.circuit),
+            "layout": None if self._place is None else list(self._place.of(task.circuit, task.placed_like)),
             "shots": task.shots,
             "seconds": time.perf_counter() - began,
         }
         return Result(values, variances, metadata)
 
-    def _layout(self, circuit: Circuit) -> list[int] | None:
-        """Physical qubits by wire, or ``None`` where there is no device or every row has its own."""
-        if self.noise is None or (_compile.has_amplitudes(circuit) and self.layout is None):
-            return None
-        return list(self._place(circuit, None))
-
     # -- compiling -----------------------------------------------------------------------------------------------
 
-    def _placed(self, circuit: Circuit, row: tuple[float, ...] | None) -> Sequence[int]:
-        if self.layout is not None:
-            return self.layout[: circuit.wires]
-        assert self.noise is not None
-        return _compile.choose_layout(circuit, None if row is None else np.array(row), self.noise.target, 1)
-
-    def _settings(self, circuit: Circuit, row: tuple[float, ...] | None = None) -> list[_Setting]:
+    def _settings(self, circuit: Circuit, like: Circuit | None, row: tuple[float, ...] | None) -> list[_Setting]:
         numbers = None if row is None else np.array(row)
-        layout = None if self.noise is None else self._place(circuit, row)
+        layout = None if self._place is None else self._place.of(circuit, like)
         found = []
         for group in measurement.groups(circuit.observables):
             compiled = _compile.free(group.rotated(circuit), numbers)
@@ -190,7 +183,8 @@ class AerBackend(Backend):
             return values, np.zeros_like(values)
         count = len(task.circuit.observables)
         values, variances = np.zeros((len(rows), count)), np.zeros((len(rows), count))
-        for setting in self._compiled(task.circuit, None if row is None else tuple(row.tolist())):
+        key = None if row is None else tuple(row.tolist())
+        for setting in self._compiled(task.circuit, task.placed_like, key):
             if task.shots is None:
                 values += self._noisy(setting, rows, count, task.circuit.wires)
                 continue

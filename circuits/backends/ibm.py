@@ -84,7 +84,15 @@ class IBMBackend(Backend):
             noise=not _is_ideal(self.device),
             network=not self.local,
         )
-        self._place = lru_cache(maxsize=64)(self._placed)
+        self.settings = {
+            "device": str(self.device.name),
+            "primitive": primitive,
+            "resilience_level": resilience_level,
+            "layout": None if self.layout is None else list(self.layout),
+        }
+        if not self.local:  # simulations of packed circuits only take longer
+            self.packing = len(self.layout) if self.layout else devices.good_qubits(self.device.target)
+        self._place = _compile.Placement(self.device.target, self.level, self.layout)
         self._compiled = lru_cache(maxsize=64)(self._compile)
         self._simulator = lru_cache(maxsize=2)(self._simulated)
         self._open: dict[str, Any] = {}  # by mode; shared with the copies that ``with_shots`` makes
@@ -121,7 +129,7 @@ class IBMBackend(Backend):
         if self.local or not _measured(task.circuit):
             return LocalJob(self, task)
         with _ibm_service.translated(f"the job with tag {task.tag}"):
-            return IBMJob(self, task, self._start(task, self._mode(), [task.tag]), self._layout(task.circuit))
+            return IBMJob(self, task, self._start(task, self._mode(), [task.tag]), self._layout(task))
 
     def attach(self, identifier: str, task: Task) -> Job:
         if self.local:
@@ -144,7 +152,7 @@ class IBMBackend(Backend):
         try:
             job = self._start(task, None, None)
             found = self.read(task, job.result())
-            found.metadata["layout"] = self._layout(task.circuit)
+            found.metadata["layout"] = self._layout(task)
         except QKANError:
             raise
         except Exception as error:
@@ -196,18 +204,12 @@ class IBMBackend(Backend):
 
     # -- circuits ------------------------------------------------------------------------------------------------
 
-    def _placed(self, circuit: Circuit, row: tuple[float, ...] | None) -> list[int]:
-        if self.layout is not None:
-            return list(self.layout[: circuit.wires])
-        numbers = None if row is None else np.array(row)
-        return _compile.choose_layout(circuit, numbers, self.device.target, self.level)
-
-    def _compile(self, circuit: Circuit, row: tuple[float, ...] | None = None) -> list[Any]:
+    def _compile(self, circuit: Circuit, like: Circuit | None, row: tuple[float, ...] | None = None) -> list[Any]:
         """Circuits with angles free in the device's gates: one for each setting, or one for the estimator."""
         from qiskit import ClassicalRegister
 
         numbers = None if row is None else np.array(row)
-        layout = self._place(circuit, row)
+        layout = self._place.of(circuit, like)
         if self.primitive == "estimator":
             return [_compile.onto_device(_compile.free(circuit, numbers), self.device.target, layout, self.level)]
         found = []
@@ -222,9 +224,9 @@ class IBMBackend(Backend):
     def _pubs(self, task: Task) -> Iterator[tuple]:
         """For each setting one PUB with all rows, or one per row where rows have gates of their own, or no angle."""
         if not _compile.has_amplitudes(task.circuit):
-            by_row = [self._compiled(task.circuit)] * len(task.rows)
+            by_row = [self._compiled(task.circuit, task.placed_like)] * len(task.rows)
         else:
-            by_row = [self._compiled(task.circuit, tuple(row.tolist())) for row in task.rows]
+            by_row = [self._compiled(task.circuit, task.placed_like, tuple(row.tolist())) for row in task.rows]
         for place, first in enumerate(by_row[0]):
             together = bool(first.parameters) and not _compile.has_amplitudes(task.circuit)
             for index in [0] if together else range(len(task.rows)):
@@ -293,11 +295,9 @@ class IBMBackend(Backend):
             "shots": task.shots,
         }
 
-    def _layout(self, circuit: Circuit) -> list[int] | None:
-        """Physical qubits by wire as this process chose them, or ``None`` where every row has its own."""
-        if _compile.has_amplitudes(circuit) and self.layout is None:
-            return None
-        return [int(qubit) for qubit in self._place(circuit, None)]
+    def _layout(self, task: Task) -> list[int]:
+        """Physical qubits by wire, as this process chose them."""
+        return [int(qubit) for qubit in self._place.of(task.circuit, task.placed_like)]
 
 
 class IBMJob(Job):

@@ -19,6 +19,10 @@ class TestTorch(BackendContract):
 def test_names_and_options():
     made = backends.get("torch", shots=10)
     assert backends.get(made) is made
+    assert backends.available() == [name for name, reason in backends.describe().items() if not reason]
+    assert {"torch", "aer", "pennylane:default.qubit", "pennylane:lightning.qubit"} <= set(backends.available())
+    for reason in backends.describe().values():
+        assert not reason or reason.endswith(".")
     with pytest.raises(OptionError, match=r"backend 'brisket' is not known; choose one of torch, pennylane, aer, ibm"):
         backends.get("brisket")
     with pytest.raises(OptionError, match="has no option 'shoots'; its options are shots, seed"):
