@@ -6,7 +6,7 @@ import copy
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from qkan.circuits.ledger import Ledger
 from qkan.circuits.measured import CircuitBlock, MeasuredModel
 from qkan.circuits.planning import BlockPlan, Costs, Plan, blocks_of, choose
 from qkan.circuits.submission import Batch, Submission
-from qkan.errors import NonFiniteError, OptionError, check_positive
+from qkan.errors import NonFiniteError, OptionError, QKANError, check_positive
 
 
 def deploy(
@@ -165,6 +165,8 @@ class Deployment:
         self._check_parameters()
         self.rows = None if rows is None else self._tensor(rows)
         blocks = choose(self.trained, self._blocks, self.rows, options.costs())
+        for plan in blocks:
+            options.backend.check_wires(packing.pack(self._blocks[plan.name].block_circuit(), plan.copies))
         count = None if self.rows is None else len(self.rows)
         self._plan = Plan(options.backend.name, count, options.backend.shots, blocks)
         self._model: MeasuredModel | None = None
@@ -192,6 +194,7 @@ class Deployment:
         options = self.options
         seed = secrets.randbits(31) if options.seed is None else check_positive("seed", options.seed, 0)
         with (
+            _closed_after(options.backend),
             Ledger(options.ledger, self._fingerprint(), options.settings(), seed) as ledger,
             _progress_bar(options.progress, self._plan.executions // self._settings()) as advance,
             torch.no_grad(),
@@ -283,7 +286,7 @@ class Deployment:
         packed, size = packing.pack_rows(rows, plan.copies), self.options.batch_size
         found = []
         for factor in self.options.fold_factors:
-            folded, word = mitigation.fold(circuit, factor), "" if factor == 1 else f"x{factor}"
+            folded, word = mitigation.fold(circuit, factor), "" if factor == 1 else f":x{factor}"
             like = None if factor == 1 else circuit
             found.append(
                 [
@@ -359,6 +362,16 @@ def _replaced(network: nn.Module, old: Any, new: nn.Module) -> nn.Module:
             if child is old:
                 setattr(module, name, new)
     return network
+
+
+@contextmanager
+def _closed_after(backend: Backend) -> Iterator[None]:
+    """Close the backend at the end; what was measured counts, even where closing fails."""
+    try:
+        yield
+    finally:
+        with suppress(QKANError):
+            backend.close()
 
 
 @contextmanager

@@ -162,8 +162,8 @@ def submit(
     from qkan.report import png
     from qkan.saving import write_atomic
 
-    options = parse_options(option or []) | {"shots": shots, "seed": seed}
-    options |= {} if noise is None else {"noise": noise}
+    given = {"shots": shots, "seed": seed, "noise": noise}
+    options = parse_options(option or []) | {name: value for name, value in given.items() if value is not None}
     loaded = Deployable.load(model)
     inputs = None if rows is None else loaded.inputs(rows)
     run = deploy(

@@ -207,6 +207,10 @@ class Backend(abc.ABC):
         """The job with the task's tag, if one was ever accepted."""
         return None
 
+    def close(self) -> None:
+        """Let go of what is held open elsewhere, such as a session; jobs go on, and new ones open it anew."""
+        return
+
     # -- checks --------------------------------------------------------------------------------------------------
 
     def check(self, circuit: Circuit, rows: np.ndarray) -> None:

@@ -245,7 +245,7 @@ def test_mistakes_are_one_sentence():
     with pytest.raises(OptionError, match="pack=0 must be"):
         exact(model, pack=0)
     with pytest.raises(OptionError, match="the circuit has 21 wires, but backend 'torch' has 20"):
-        exact(qkan.QKAN([3, 2], reps=2, seed=0), pack=21)
+        exact(qkan.QKAN([3, 2], reps=2, seed=0), pack=21, dry_run=True)
     with pytest.raises(OptionError, match="fold factor 2 must be an odd whole number"):
         exact(model, fold_factors=(1, 2))
     with pytest.raises(OptionError, match="corrects measured bits, but exact values have none: give shots=N"):

@@ -10,10 +10,12 @@ import torch
 from backend_contract import CIRCUIT, BackendContract
 from ibm_connection import Client, Service
 
-from qkan.circuits import Circuit, PauliSum, X, Z, backends, devices, parameter, statevector
+import qkan
+from qkan.circuits import Circuit, PauliSum, X, Z, backends, deploy, devices, parameter, statevector
 from qkan.circuits.backends import Task, _ibm_service
 from qkan.circuits.backends.aer import AerBackend
 from qkan.circuits.backends.ibm import IBMBackend, IBMJob
+from qkan.circuits.ledger import Ledger
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import BackendUnavailable, JobError, OptionError, TransientError
 
@@ -325,3 +327,35 @@ def test_the_package_still_takes_these_arguments():
         assert hasattr(options.environment, "job_tags")
         assert hasattr(options.simulator, "seed_simulator")
     assert hasattr(EstimatorOptions(), "resilience_level")
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_deployments_go_on_with_jobs_they_had_not_recorded(client, tmp_path, monkeypatch):
+    """Killed between submission and the ledger's entry: the job is found by its tag, and no session stays open."""
+    model = qkan.QKAN([2, 2], reps=1, seed=0)  # 12 circuits, packed by 4: a qubit is read too badly
+
+    def start():
+        backend = IBMBackend("fake_manila", 500, service=Service(client), mode="session")
+        return deploy(
+            model, backend, ledger=tmp_path / "run.sqlite", readout_mitigation=True, progress=False, delay=0.001
+        )
+
+    def crash(*_):
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "submitted", crash)
+        with pytest.raises(Crash):
+            start()
+    assert len(client.made("program_run")) == 1
+    run = start()
+    assert len(client.made("program_run")) == run.plan().jobs == 3
+    assert len(client.jobs) == len({job["tags"][0] for job in client.jobs.values()}) == 3
+    assert run.plan().blocks[0].copies == 4
+    assert len(client.made("close_session")) == len(client.made("create_session")) == 2
+    assert run.report().blocks[0].rms < 0.15
+    start()
+    assert len(client.made("program_run")) == 3

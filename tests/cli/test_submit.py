@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_service import Service
+from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
 import qkan
@@ -62,6 +63,24 @@ def test_cost_then_deviation_then_the_ledger(folder, rows, tmp_path):
     trained, measured = qkan.load(folder), qkan.load(tmp_path / "deployed")
     x = torch.as_tensor(pd.read_csv(rows).to_numpy(), dtype=torch.float32)
     assert 1e-4 < (trained(x) - measured(x)).abs().max() < 0.5
+
+
+def test_a_tabular_model_on_a_noisy_device(tmp_path):
+    """Trained, submitted and used for predictions, all from the command line."""
+    trained, deployed, ledger = tmp_path / "run", tmp_path / "deployed", tmp_path / "run.sqlite"
+    done = RUNNER.invoke(app, ["train", "--epochs", "5", "--hidden", "", "--out", str(trained), "--quiet"])
+    assert done.exit_code == 0, done.output
+    noise = ("--backend", "aer", "--noise", "FakeSherbrooke", "--shots", 4096, "--ledger", ledger)
+    text = submit(trained / "model", *noise, "--readout-mitigation", "--fold", "1,3", "--out", deployed)
+    assert "aer: 420 circuits in 842 executions" in text  # 30 inputs, 2 outputs, 7 nodes
+    assert re.search(r"predictions changed: \d of 50", text)
+    table = tmp_path / "rows.csv"
+    load_breast_cancer(as_frame=True).data.iloc[:5].to_csv(table, index=False)
+    for folder in (trained / "model", deployed):
+        done = RUNNER.invoke(app, ["predict", str(folder), str(table), "--top", "0"])
+        assert done.exit_code == 0, done.output
+        assert done.output.count("malignant") >= 5
+    assert "has no option 'noise'" in submit(trained / "model", "--noise", "FakeSherbrooke", code=2)
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
