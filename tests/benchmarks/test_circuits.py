@@ -29,4 +29,4 @@ def test_the_readme_claims_what_the_results_it_names_say():
     (name,) = set(re.findall(r"benchmarks/results/([\d-]+-circuits)\.md", page))
     rows = json.loads((root / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
     ratios = [row["torchlayer_seconds"] / row["seconds"] for row in rows]
-    assert f"is {min(ratios):.0f} to {max(ratios):.0f} times faster than PennyLane's `TorchLayer`" in page
+    assert f"is {int(min(ratios))} to {int(max(ratios))} times faster than PennyLane's `TorchLayer`" in page
