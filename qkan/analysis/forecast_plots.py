@@ -59,7 +59,7 @@ def forecast_intervals(
         below.plot(time[window - 1 :], rolling_coverage(covered, window), color=color, lw=1.2, label=one.method)
     below.set(xlabel="time", ylim=(max(0.0, min(below.get_ylim()[0], band[0]) - 0.05), 1.02))
     below.set_title(f"Coverage of the last {window} steps", fontsize=9, loc="left")
-    below.legend(frameon=False, fontsize=8, loc="lower left", ncols=len(intervals) + 1)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=len(intervals) + 1)
     if title:
         figure.suptitle(_plain(title), fontsize=11)
     return figure

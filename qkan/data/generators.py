@@ -1,6 +1,6 @@
 """Time series computed from an equation: the forecasting benchmarks of the quantum LSTM literature.
 
-Parameters are those of Gated-QKAN-FWP (Peng and Chen 2026), a benchmark by authors of the QKAN-LSTM paper, and can be
+Parameters are those of Gated-QKAN-FWP (Peng and Chen 2026), a benchmark by the group of the QKAN-LSTM paper, and can be
 changed. Nothing here is scaled: :func:`qkan.data.make_windows` does that from the training part alone.
 """
 

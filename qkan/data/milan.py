@@ -11,7 +11,7 @@ Formats read, plain or gzipped (``.gz``), the separator and the header being rec
 * ``.txt`` as published on Harvard Dataverse: no header, tabs; square, start of the slot in ms since 1970 UTC, country
   code, SMS in, SMS out, call in, call out, internet;
 * ``.csv`` as published again on Kaggle: header ``datetime,CellID,countrycode,smsin,smsout,callin,callout,internet``,
-  commas, local date and time, slots of one hour.
+  commas, local date and time, slots of one hour (or of ten minutes, which is recognised).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def read_milan(
     square = check_positive("square", square)
     days = find_days(path)
     first, last = _range(days, start, end)
-    days = [day for day in days if _seconds(day.date) < last and _seconds(day.date) + 86400 > first]
+    days = [day for day in days if day.midnight < last and day.midnight + 86400 > first]
     if not days:
         raise DataError(f"There is no file for the days from {_local(first)} to {_local(last)}; {HOW_TO_GET}.")
     found: dict[int, float] = {}
@@ -105,7 +105,7 @@ def read_milan(
 
 def _range(days: list[DayFile], start: Any, end: Any) -> tuple[int, int]:
     """First second and the second after the last, from the options or the days of the files."""
-    have = (_seconds(days[0].date), _seconds(days[-1].date) + 86400)
+    have = (days[0].midnight, days[-1].midnight + 86400)
     first = have[0] if start is None else _moment("start", start)
     last = have[1] if end is None else _moment("end", end)
     if not first < last:
@@ -141,7 +141,7 @@ def _local(seconds: int) -> str:
 def _missing(days: list[DayFile], time: np.ndarray, found: dict[int, float]) -> tuple[list[int], list[int]]:
     """Slots without a row of the square: those that other squares have, and those that are lost."""
     absent = [int(t) for t in time if int(t) not in found]
-    by_day = {_seconds(day.date): day for day in days}
+    by_day = {day.midnight: day for day in days}
     silent: list[int] = []
     midnights = sorted({_midnight(t) for t in absent})
     for midnight in midnights:
