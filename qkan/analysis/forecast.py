@@ -97,7 +97,7 @@ def predictor(model: nn.Module, batch: int = 1024) -> Predict:
         model.eval()
         try:
             with torch.no_grad():
-                pieces = [model(piece.to(like)) for piece in torch.as_tensor(np.asarray(inputs)).split(batch)]
+                pieces = [model(piece.to(like)) for piece in torch.tensor(np.asarray(inputs)).split(batch)]
                 found = torch.cat(pieces).double().cpu().numpy()
         finally:
             model.train(was_training)

@@ -64,8 +64,8 @@ class Part:
         return len(self.inputs)
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as CPU tensors of ``dtype``."""
-        return torch.as_tensor(self.inputs, dtype=dtype), torch.as_tensor(self.targets, dtype=dtype)
+        """Inputs and targets as CPU tensors of ``dtype``, copies in any case."""
+        return torch.tensor(self.inputs, dtype=dtype), torch.tensor(self.targets, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,4 +153,5 @@ def test_predictor_of_a_torch_model():
     with torch.no_grad():
         np.testing.assert_allclose(found, model(torch.tensor(inputs, dtype=torch.float32)).numpy(), atol=1e-6)
     last = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 1), torch.nn.Flatten(0))
+    inputs.flags.writeable = False  # as the values of a series are
     assert predictor(last)(inputs).shape == (10, 1)
