@@ -15,6 +15,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column
 from rich.table import Table as RichTable
 
 from qkan.errors import OptionError, QKANError
@@ -231,12 +232,16 @@ def info() -> None:
 @data_app.command("list")
 @_clean
 def data_list() -> None:
-    """List the named data sets."""
-    from qkan.data import describe
+    """List the named data sets and time series."""
+    from qkan.data import describe, describe_series
 
     table = RichTable("name", "rows", "features", "classes", "source")
     for entry in describe():
         table.add_row(entry.name, str(entry.rows), str(entry.features), str(entry.classes), escape(entry.source))
+    out.print(table)
+    table = RichTable(Column("series", no_wrap=True), "points", "channels", "origin")
+    for series in describe_series():
+        table.add_row(*(escape(cell) for cell in series))
     out.print(table)
 
 

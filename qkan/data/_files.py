@@ -1,4 +1,4 @@
-"""Finding the heart-disease files on this machine, or fetching them once into the cache folder."""
+"""Finding data files on this machine, or fetching the heart-disease files once into the cache folder."""
 
 from __future__ import annotations
 

@@ -56,6 +56,9 @@ class QLSTM(nn.Module):
         OptionError: a size is below 1.
     """
 
+    order: Tensor
+    signs: Tensor
+
     def __init__(
         self, input_size: int, hidden_size: int, depth: int = 5, batch_first: bool = False, *, seed: int | None = None
     ):

@@ -396,6 +396,8 @@ def test_data_list():
     assert done.returncode == 0
     assert re.search(r"breast_cancer.*569.*30", done.stdout)
     assert re.search(r"heart.*920.*13", done.stdout)
+    assert re.search(r"delayed_quantum_control.*2200", done.stdout)
+    assert re.search(r"milan\b", done.stdout)
 
 
 def test_data_check_reports_a_missing_file(tmp_path):
