@@ -1,4 +1,4 @@
-"""The command line: ``qkan train``, ``predict``, ``submit``, ``jobs``, ``data`` and ``info``."""
+"""The command line: ``qkan train``, ``predict``, ``reproduce``, ``submit``, ``jobs``, ``data``, ``info``."""
 
 from __future__ import annotations
 
@@ -73,32 +73,104 @@ def _clean(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_clean
 def train(
-    data: Annotated[str, typer.Option(help="breast_cancer, heart, or the path of a CSV file.")] = "breast_cancer",
+    data: Annotated[str, typer.Option(help="A table: breast_cancer, heart, a CSV file; or a series.")] = "breast_cancer",
     target: Annotated[str | None, typer.Option(help="Column to predict (CSV files).")] = None,
-    model: Annotated[str, typer.Option(help="qkan (DARUAN edges) or kan (B-spline edges).")] = "qkan",
+    model: Annotated[str | None, typer.Option(help="qkan or kan; for series qkan-lstm, hqkan-lstm, lstm …")] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path("runs/latest"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows at most.")] = 200,
     hidden: Annotated[str, typer.Option(help="Hidden widths such as 4 or 8,4; empty for none.")] = "4",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = 8,
+    option: Annotated[list[str] | None, typer.Option(help="name=value of the series, e.g. path=…; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda (tables).")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
-    """Train on a table; write a report with calibrated prediction sets and SHAP values, and the model."""
+    """Train on a table or a series; write a report with intervals or prediction sets, and the model.
+
+    Tables get calibrated prediction sets and SHAP values, series a forecast with conformal intervals.
+    """
     import torch
 
-    from qkan.data import load
-    from qkan.experiments.tabular import Settings, run
+    from qkan.data import load, series_names
+    from qkan.experiments import tabular
 
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
-    settings = Settings(model=model, hidden=_widths(hidden), epochs=epochs, seed=seed, device=device)
-    settings.check()
     console = Console(quiet=quiet)
-    results = run(load(data, target, data_dir), settings, folder, console)
+    if data in series_names():
+        _train_series(data, model, folder, seed, epochs, _widths(hidden), window, option or [], console)
+        return
+    settings = tabular.Settings(model=model or "qkan", hidden=_widths(hidden), epochs=epochs, seed=seed, device=device)
+    settings.check()
+    results = tabular.run(load(data, target, data_dir), settings, folder, console)
     console.print(_score_table(results))
     console.print(
         f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True
     )
+
+
+def _train_series(
+    data: str,
+    model: str | None,
+    folder: Path,
+    seed: int,
+    epochs: int,
+    hidden: tuple[int, ...],
+    window: int,
+    option: list[str],
+    console: Console,
+) -> None:
+    from qkan.data import load_series
+    from qkan.experiments import series
+    from qkan.experiments.submit import parse_options
+
+    if len(hidden) != 1:
+        raise OptionError(f"hidden={','.join(map(str, hidden))!r} must be one width for a series, such as 5.")
+    settings = series.Settings(model or "qkan-lstm", hidden[0], window, epochs, seed)
+    settings.check()
+    results = series.run(load_series(data, **parse_options(option)), settings, folder, console)
+    table = RichTable("", "parameters", "MSE", "MAE", "R²", title="Test errors, one step ahead", title_justify="left")
+    table.box, table.pad_edge = SIMPLE_HEAD, False
+    for name, score in results.scores.items():
+        table.add_row(name, str(score["trainable"]), *(f"{score[key]:.3g}" for key in ("mse", "mae", "r2")))
+    console.print(table)
+    for one in results.intervals:
+        targets = results.windows.inverse_targets(results.windows.test.targets)
+        covered = float(one.covered(targets).mean())
+        console.print(f"{one.method}: {100 * covered:.1f} % covered at {100 * one.level:g} %", highlight=False)
+    report, saved = folder / "report.html", folder / "model"
+    console.print(f"report  {escape(str(report))}\nmodel   {escape(str(saved))}", soft_wrap=True)
+
+
+@app.command()
+@_clean
+def reproduce(
+    name: Annotated[str, typer.Argument(help="qkan-lstm.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for runs and tables.")] = Path("runs/reproduce"),
+    fast: Annotated[bool, typer.Option("--fast", help="A small version in two minutes.")] = False,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of every model; 5 by default.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run an experiment of the literature under an honest protocol; an interrupted one goes on where it was."""
+    from dataclasses import replace
+
+    from qkan.errors import check_choice
+    from qkan.experiments import qkan_lstm, qkan_lstm_report
+
+    check_choice("name", name, ("qkan-lstm",))
+    plan = qkan_lstm.FAST if fast else qkan_lstm.Plan()
+    plan = plan if seeds is None else replace(plan, seeds=seeds)
+    place = folder / (f"{name}-fast" if fast else name)
+    try:
+        outcome = qkan_lstm.run(place / "runs", plan, jobs, not quiet)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; finished runs are kept in {escape(str(place))}, the same command goes on")
+        raise typer.Exit(130) from None
+    command = f"qkan reproduce {name}{' --fast' if fast else ''} --seeds {plan.seeds}"
+    _, page, picture = qkan_lstm_report.save(outcome, place, command, name)
+    _print(page.read_text(encoding="utf-8"))
+    out.print(f"table   {escape(str(page))}\npicture {escape(str(picture))}", soft_wrap=True)
 
 
 @app.command()

@@ -20,17 +20,23 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
     return buffer.getvalue()
 
 
-def render(context: dict[str, Any], figures: dict[str, Figure]) -> str:
-    """The page as HTML.
+def render(template: str, context: dict[str, Any], figures: dict[str, Figure]) -> str:
+    """A page as HTML.
 
     Args:
+        template: "table" or "series", a file in ``qkan/pages``.
         context: what the template shows; text is escaped.
         figures: name -> figure; the template finds each as ``figures.name``, a data URI.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(str(files("qkan").joinpath("pages"))),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    template = environment.from_string(files("qkan").joinpath("report.html.j2").read_text(encoding="utf-8"))
     images = {name: "data:image/png;base64," + base64.b64encode(png(f)).decode() for name, f in figures.items()}
-    return template.render(**context, figures=images)
+    return environment.get_template(f"{template}.html.j2").render(**context, figures=images)

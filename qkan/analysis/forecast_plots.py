@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from qkan.analysis.intervals import Intervals, rolling_coverage
 from qkan.analysis.plots import BLUE, GREY, ORANGE, _plain
 from qkan.errors import ShapeError
+from qkan.layers import KANLayer
 
 _COLORS = (BLUE, ORANGE, "#4c9a6a", "#8b5fa8")
 
@@ -62,4 +63,79 @@ def forecast_intervals(
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=len(intervals) + 1)
     if title:
         figure.suptitle(_plain(title), fontsize=11)
+    return figure
+
+
+def residuals(time: np.ndarray, values: np.ndarray, lags: int = 20) -> Figure:
+    """Residuals over time, and their autocorrelation with the 95 % band of white noise.
+
+    Args:
+        time: (N,).
+        values: residuals (N,).
+        lags: of the autocorrelation at most.
+    """
+    figure = Figure(figsize=(8.4, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    left.axhline(0, color=GREY, lw=0.8)
+    left.plot(time, values, color=BLUE, lw=0.9, marker=".", ms=3)
+    left.set(xlabel="time", ylabel="target minus forecast", title="Residuals")
+    centred = values - values.mean()
+    lags = min(lags, len(values) - 2)
+    power = float(centred @ centred) or 1.0
+    bars = [float(centred[lag:] @ centred[:-lag]) / power for lag in range(1, lags + 1)]
+    right.axhspan(-1.96 / len(values) ** 0.5, 1.96 / len(values) ** 0.5, color=GREY, alpha=0.25, lw=0)
+    right.bar(range(1, lags + 1), bars, color=BLUE, width=0.6)
+    right.set(xlabel="lag", title="Autocorrelation", ylim=(-1.05, 1.05))
+    return figure
+
+
+def feedback(time: np.ndarray, targets: np.ndarray, forecast: np.ndarray) -> Figure:
+    """A forecast of many steps beside what happened, all (N,)."""
+    figure = Figure(figsize=(8.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(time, targets, color="black", lw=0.9, label="series")
+    axes.plot(time, forecast, color=ORANGE, lw=1.2, label="forecast by feedback")
+    axes.set(xlabel="time")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def gate_curves(layer: KANLayer, hidden: int, points: int = 120) -> Figure:
+    """Edge functions of a recurrent network's gates over scaled values from -1 to 1.
+
+    Args:
+        layer: of the gates, on [x, h]; its outputs come in ``hidden`` units per gate. A layer of another width, such as
+            the latent core of an HQKAN-LSTM, gets one panel per input.
+        hidden: units per gate.
+        points: per curve.
+    """
+    import torch
+
+    grid = torch.linspace(-1, 1, points)
+    like = next(layer.parameters())
+    with torch.no_grad():
+        curves = layer.edges(grid[:, None].expand(-1, layer.in_features).to(like)).double().cpu().numpy()
+    gates = layer.out_features // hidden if layer.out_features % hidden == 0 else 0
+    names = {4: ("input", "forget", "cell", "output"), 3: ("reset", "update", "candidate")}.get(gates)
+    if names is None or layer.in_features <= hidden:
+        return _latent_curves(grid.numpy(), curves)
+    inputs = layer.in_features - hidden
+    figure = Figure(figsize=(2.3 * len(names), 4.2), layout="constrained")
+    panels = figure.subplots(2, len(names), sharex=True, squeeze=False)
+    for column, name in enumerate(names):
+        own = curves[:, column * hidden : (column + 1) * hidden]
+        for row, part in enumerate((own[..., :inputs], own[..., inputs:])):
+            panels[row, column].plot(grid, part.reshape(points, -1), color=(BLUE, ORANGE)[row], lw=0.9, alpha=0.7)
+        panels[0, column].set_title(f"{name} gate", fontsize=9)
+    panels[0, 0].set_ylabel("from the input")
+    panels[1, 0].set_ylabel("from the hidden state")
+    return figure
+
+
+def _latent_curves(grid: np.ndarray, curves: np.ndarray) -> Figure:
+    figure = Figure(figsize=(2.3 * curves.shape[2], 2.4), layout="constrained")
+    panels = figure.subplots(1, curves.shape[2], sharey=True, squeeze=False)[0]
+    for place, panel in enumerate(panels):
+        panel.plot(grid, curves[..., place], color=BLUE, lw=0.9, alpha=0.8)
+        panel.set_title(f"latent input {place + 1}", fontsize=9)
     return figure

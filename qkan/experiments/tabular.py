@@ -245,7 +245,7 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
         "count": count(results.model.pipeline[-1].network_),
         "network": str(results.model.pipeline[-1].network_),
     }
-    (folder / "report.html").write_text(render(context, figures), encoding="utf-8")
+    (folder / "report.html").write_text(render("table", context, figures), encoding="utf-8")
 
 
 def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
