@@ -13,15 +13,17 @@ from qkan import bases, errors
 from qkan.counting import Count, count
 from qkan.data import create_dataset
 from qkan.layers import KANLayer
-from qkan.models import KAN, QKAN, load
+from qkan.models import HQKAN, KAN, QKAN, JHCGNet, load, replace_mlp
 from qkan.training import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "HQKAN",
     "KAN",
     "QKAN",
     "Count",
+    "JHCGNet",
     "KANLayer",
     "bases",
     "count",
@@ -29,4 +31,5 @@ __all__ = [
     "errors",
     "fit",
     "load",
+    "replace_mlp",
 ]

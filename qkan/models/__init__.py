@@ -1,5 +1,8 @@
 """Networks built from the layers."""
 
-from qkan.models.kan import KAN, QKAN, load
+from qkan.models.base import load
+from qkan.models.jhcg import HQKAN, JHCGNet
+from qkan.models.kan import KAN, QKAN
+from qkan.models.replace import Replacement, replace_mlp
 
-__all__ = ["KAN", "QKAN", "load"]
+__all__ = ["HQKAN", "KAN", "QKAN", "JHCGNet", "Replacement", "load", "replace_mlp"]
