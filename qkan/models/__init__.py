@@ -3,6 +3,32 @@
 from qkan.models.base import load
 from qkan.models.jhcg import HQKAN, JHCGNet
 from qkan.models.kan import KAN, QKAN
+from qkan.models.lstm import (
+    HQKANGRU,
+    HQKANLSTM,
+    QKANGRU,
+    QKANLSTM,
+    HQKANGRUCell,
+    HQKANLSTMCell,
+    QKANGRUCell,
+    QKANLSTMCell,
+)
 from qkan.models.replace import Replacement, replace_mlp
 
-__all__ = ["HQKAN", "KAN", "QKAN", "JHCGNet", "Replacement", "load", "replace_mlp"]
+__all__ = [
+    "HQKAN",
+    "HQKANGRU",
+    "HQKANLSTM",
+    "KAN",
+    "QKAN",
+    "QKANGRU",
+    "QKANLSTM",
+    "HQKANGRUCell",
+    "HQKANLSTMCell",
+    "JHCGNet",
+    "QKANGRUCell",
+    "QKANLSTMCell",
+    "Replacement",
+    "load",
+    "replace_mlp",
+]
