@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, node_ops, ops, spectral
+from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral
 from qkan.kernels.reference import accumulation_dtype
 
 VARIABLE = "QKAN_KERNELS"
@@ -78,11 +78,14 @@ _failure._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def explain(module: nn.Module, x: Tensor) -> str:
     """Which path every layer of ``module`` takes for inputs of the type, device and leading shape of ``x``, and why.
 
-    One line per basis in the module; a basis tells its path by a method ``route(x)``.
+    One line per basis in the module, or per recurrent cell with all that is in it; they tell their path by a method
+    ``route(x)``.
     """
-    lines = []
+    lines: list[str] = []
+    inside: set[int] = set()
     for name, part in module.named_modules():
-        if hasattr(part, "route"):
+        if hasattr(part, "route") and id(part) not in inside:
+            inside.update(id(inner) for inner in part.modules())
             path, reason = part.route(x)
             how = "a compiled kernel" if reason is None else f"plain PyTorch, because {reason}"
             lines.append(f"{name or type(part).__name__}: {path}; computed by {how}")
@@ -113,6 +116,26 @@ def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: in
     """
     weight = None if weight is None else _single(weight)
     return node_ops.run(_single(u), _single(theta), weight, out_features, recipe)
+
+
+def recurrence(
+    x: Tensor,
+    state: tuple[Tensor, ...],
+    matrix: Tensor,
+    bias: Tensor,
+    encode: Tensor | None,
+    lengths: Tensor | None,
+    kind: recurrence_ops.Kind,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """All steps of an LSTM or GRU in one call, in float32 on the CPU: outputs (T, B, H) and the last state.
+
+    See :func:`qkan.kernels.recurrence_ops.recurrence`.
+    """
+    hidden, cell = _single(state[0]), _single(state[-1])
+    encode = None if encode is None else _single(encode)
+    found = recurrence_ops.run(_single(x), hidden, cell, _single(matrix), _single(bias), encode, lengths, kind)
+    out, *last = (tensor if tensor.dtype == x.dtype else tensor.to(x.dtype) for tensor in found)
+    return out, tuple(last[: len(state)])
 
 
 def _single(tensor: Tensor) -> Tensor:

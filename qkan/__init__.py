@@ -13,15 +13,21 @@ from qkan import bases, errors
 from qkan.counting import Count, count
 from qkan.data import create_dataset
 from qkan.layers import KANLayer
-from qkan.models import KAN, QKAN, load
+from qkan.models import HQKAN, HQKANGRU, HQKANLSTM, KAN, QKAN, QKANGRU, QKANLSTM, JHCGNet, load, replace_mlp
 from qkan.training import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "HQKAN",
+    "HQKANGRU",
+    "HQKANLSTM",
     "KAN",
     "QKAN",
+    "QKANGRU",
+    "QKANLSTM",
     "Count",
+    "JHCGNet",
     "KANLayer",
     "bases",
     "count",
@@ -29,4 +35,5 @@ __all__ = [
     "errors",
     "fit",
     "load",
+    "replace_mlp",
 ]

@@ -73,7 +73,9 @@ def _clean(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_clean
 def train(
-    data: Annotated[str, typer.Option(help="A table: breast_cancer, heart, a CSV file; or a series.")] = "breast_cancer",
+    data: Annotated[
+        str, typer.Option(help="A table: breast_cancer, heart, a CSV file; or a series.")
+    ] = "breast_cancer",
     target: Annotated[str | None, typer.Option(help="Column to predict (CSV files).")] = None,
     model: Annotated[str | None, typer.Option(help="qkan or kan; for series qkan-lstm, hqkan-lstm, lstm …")] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path("runs/latest"),

@@ -15,7 +15,7 @@ from qkan import preprocessing
 from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hashes
 from qkan.analysis.explain import Explanation, shap_values
 from qkan.errors import DataError, ModelFileError
-from qkan.models.kan import rebuild
+from qkan.models.base import rebuild
 from qkan.saving import load_folder, save_folder
 from qkan.sklearn import KANClassifier
 

@@ -192,10 +192,7 @@ def compare(outcome: Outcome) -> list[Comparison]:
                 tests[key] = corrected_paired_test(entry.values("mse"), reference.values("mse"), share)
                 kept[key] = setting, entry
     p = holm({key: test.p for key, test in tests.items()})
-    return [
-        Comparison(*kept[key], (test.mean, test.low, test.high), p[key])  # type: ignore[arg-type]
-        for key, test in tests.items()
-    ]
+    return [Comparison(*kept[key], (test.mean, test.low, test.high), p[key]) for key, test in tests.items()]
 
 
 def parameters_of(model: str, hidden: int) -> int:

@@ -114,7 +114,9 @@ def _measure(trained: Trained, windows: Windows, settings: Settings) -> Results:
     numbers = count(trained.model)
     scores = {settings.model: {"trainable": numbers.trainable, "mse": own.mse, "mae": own.mae, "r2": own.r2}}
     scores |= forecasting.baselines(windows)
-    train, validation, test = ((part.inputs, part.targets) for part in (windows.train, windows.validation, windows.test))
+    train, validation, test = (
+        (part.inputs, part.targets) for part in (windows.train, windows.validation, windows.test)
+    )
     intervals = [
         split_conformal(predict, validation, test[0], settings.level),
         aci(predict, validation, test, settings.level),

@@ -14,7 +14,7 @@ from torch.nn import functional
 from qkan import bases
 from qkan._random import generator, spawn
 from qkan.bases import Basis
-from qkan.bases._base import normal_nodes
+from qkan.bases._base import FeatureBasis, normal_nodes
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.layers.frozen import FrozenKANLayer
 
@@ -104,6 +104,28 @@ class KANLayer(nn.Module):
             edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._masked(self.base_weight)
         return edges
 
+    def features(self, x: Tensor) -> Tensor:
+        """All that the output is linear in, x (..., n) -> (..., n, K): the basis's features, then the base branch.
+
+        With :meth:`coefficients`, y = features(x).flatten(-2) @ coefficients().flatten(-2).T + bias.
+
+        Raises:
+            OptionError: the basis is not features times coefficients.
+        """
+        found = self._feature_basis().features(self.basis.check_input(x))
+        return found if self.base is None else torch.cat([found, ACTIVATIONS[self.base](x).unsqueeze(-1)], -1)
+
+    def coefficients(self) -> Tensor:
+        """What :meth:`features` are multiplied by, (m, n, K), edge scale, mask and base weights included.
+
+        Raises:
+            OptionError: the basis is not features times coefficients.
+        """
+        found, weight = self._feature_basis().coefficients(), self._edge_weight()
+        if weight is not None:
+            found = found * weight.unsqueeze(-1)
+        return found if self.base is None else torch.cat([found, self._masked(self.base_weight).unsqueeze(-1)], -1)
+
     def refine(self, size: int) -> KANLayer:
         """A layer with a larger basis (finer grid, higher degree, more repetitions) and the same function.
 
@@ -167,6 +189,11 @@ class KANLayer(nn.Module):
         return ", ".join(parts)
 
     # -- internals ---------------------------------------------------------------------------------------
+
+    def _feature_basis(self) -> FeatureBasis:
+        if not (isinstance(self.basis, FeatureBasis) and self.basis.folds):
+            raise OptionError(f"the basis {self.basis.name!r} with these options is not features times coefficients.")
+        return self.basis
 
     def _masked(self, weight: Tensor) -> Tensor:
         return weight if self.mask is None else weight * self.mask

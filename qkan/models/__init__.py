@@ -1,5 +1,34 @@
 """Networks built from the layers."""
 
-from qkan.models.kan import KAN, QKAN, load
+from qkan.models.base import load
+from qkan.models.jhcg import HQKAN, JHCGNet
+from qkan.models.kan import KAN, QKAN
+from qkan.models.lstm import (
+    HQKANGRU,
+    HQKANLSTM,
+    QKANGRU,
+    QKANLSTM,
+    HQKANGRUCell,
+    HQKANLSTMCell,
+    QKANGRUCell,
+    QKANLSTMCell,
+)
+from qkan.models.replace import Replacement, replace_mlp
 
-__all__ = ["KAN", "QKAN", "load"]
+__all__ = [
+    "HQKAN",
+    "HQKANGRU",
+    "HQKANLSTM",
+    "KAN",
+    "QKAN",
+    "QKANGRU",
+    "QKANLSTM",
+    "HQKANGRUCell",
+    "HQKANLSTMCell",
+    "JHCGNet",
+    "QKANGRUCell",
+    "QKANLSTMCell",
+    "Replacement",
+    "load",
+    "replace_mlp",
+]

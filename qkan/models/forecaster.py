@@ -15,7 +15,7 @@ from qkan.models.lstm import HQKANGRU, HQKANLSTM, QKANGRU, QKANLSTM
 from qkan.models.qlstm import QLSTM
 
 
-def _torch(kind: type[nn.RNNBase]) -> Callable[..., nn.Module]:
+def _torch(kind: Any) -> Callable[..., nn.Module]:
     def make(inputs: int, hidden: int, seed: int, **options: Any) -> nn.Module:
         if options:
             raise OptionError(f"{kind.__name__} has no option {next(iter(options))!r} here.")

@@ -5,23 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qkan import bases, training
+from qkan import bases
 from qkan._random import spawn
 from qkan.bases import Basis, Daruan
 from qkan.errors import ModelFileError, OptionError, check_positive
 from qkan.layers import KANLayer
-from qkan.saving import load_folder, save_folder
-
-Array = TypeVar("Array", Tensor, np.ndarray)
+from qkan.models.base import Network, saved_as_own_kind
 
 
-class KAN(nn.Module):
+@saved_as_own_kind
+class KAN(Network):
     """A Kolmogorov-Arnold network: KAN layers in sequence (Liu et al., arXiv 2404.19756).
 
     Args:
@@ -59,7 +58,6 @@ class KAN(nn.Module):
     ):
         super().__init__()
         self.width = _check_width(width)
-        self._seen: Tensor | None = None
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         self.layers = nn.ModuleList(  # type: ignore[assignment]
@@ -73,27 +71,6 @@ class KAN(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
-
-    def fit(self, dataset: Any, **options: Any) -> dict[str, Any]:
-        """Train in place; see :func:`qkan.training.fit` for the options and the returned history.
-
-        Up to 500 of the training inputs are remembered for :meth:`plot` (in memory only).
-        """
-        history = training.fit(self, dataset, **options)
-        self._seen = training.some_inputs(dataset)
-        return history
-
-    def predict(self, x: Array, batch: int = 8192) -> Array:
-        """Outputs without gradients, in chunks of ``batch`` rows: (rows, n) -> (rows, m), array type as given."""
-        check_positive("batch", batch)
-        like = next(self.parameters())
-        rows = torch.as_tensor(x, dtype=like.dtype, device=like.device)
-        was_training = self.training
-        self.eval()
-        with torch.no_grad():
-            out = torch.cat([self(part) for part in rows.split(batch)]) if rows.ndim > 1 else self(rows)
-        self.train(was_training)
-        return out.cpu().numpy() if isinstance(x, np.ndarray) else out
 
     def edges(self, x: Tensor) -> list[Tensor]:
         """Every edge's contribution in every layer for inputs x (..., n): one (..., m, n) tensor per layer."""
@@ -154,7 +131,6 @@ class KAN(nn.Module):
     # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """Constructor arguments (JSON types only) that rebuild the network's structure."""
         return {"width": list(self.width), **_structure(self.layers[0])}
 
     def save(self, path: str | Path) -> None:
@@ -171,21 +147,10 @@ class KAN(nn.Module):
                 )
         if any(_structure(layer) != _structure(self.layers[0]) for layer in self.layers):
             raise ModelFileError("the layers have different bases or options; only networks of one kind can be saved.")
-        save_folder(path, type(self).__name__, self.config(), self.state_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> KAN:
-        """Load a network saved with :meth:`save`.
-
-        Raises:
-            ModelFileError: missing, damaged, or of another kind.
-        """
-        kind, config, tensors = load_folder(path)
-        if kind not in _KINDS or not issubclass(_KINDS[kind], cls):
-            raise ModelFileError(f"{path} holds a model of kind {kind!r}, not {cls.__name__!r}.")
-        return rebuild(kind, config, tensors)
+        super().save(path)
 
 
+@saved_as_own_kind
 class QKAN(KAN):
     """A KAN whose edges are DARUAN circuits (arXiv 2509.14026).
 
@@ -213,30 +178,6 @@ class QKAN(KAN):
         from qkan.models.official import convert
 
         return convert(state_dict, width, reps, ansatz, **options)
-
-
-_KINDS: dict[str, type[KAN]] = {"KAN": KAN, "QKAN": QKAN}
-
-
-def load(path: str | Path) -> KAN:
-    """Load any network of this module saved with ``save``."""
-    return KAN.load(path)
-
-
-def rebuild(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> KAN:
-    """A network from its saved parts.
-
-    Raises:
-        ModelFileError: the tensors do not fit the structure.
-    """
-    model = _KINDS[kind](**config, seed=0).to(next(iter(tensors.values())).dtype)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ModelFileError(
-            f"the saved weights do not fit the saved structure ({str(error).splitlines()[0]})"
-        ) from None
-    return model
 
 
 def _check_width(width: Sequence[int]) -> list[int]:

@@ -1,0 +1,220 @@
+"""One step of a recurrent network whose gates are Kolmogorov-Arnold layers, and the way through all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qkan._random import spawn
+from qkan.bases import Daruan
+from qkan.errors import OptionError, ShapeError, check_positive
+from qkan.kernels import dispatch
+from qkan.kernels.recurrence_ops import STEPS, Kind, State, scan
+from qkan.layers import KANLayer
+from qkan.layers.linear import linear
+from qkan.models.jhcg import JHCGNet
+
+
+@dataclass(frozen=True)
+class FoldedGates:
+    """Pre-activations of all gates as features times coefficients, computed once for a whole sequence.
+
+    Attributes:
+        layer: whose features they are.
+        coefficients: (G, N, K).
+        bias: (G,).
+        encoder: linear map from [x, h] to the N inputs of the layer; ``None`` if those are its inputs.
+    """
+
+    layer: KANLayer
+    coefficients: Tensor
+    bias: Tensor
+    encoder: nn.Linear | None = None
+
+    def __call__(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """(..., G): features and one matrix product."""
+        v = torch.cat([x, hidden], -1)
+        features = self.layer.features(v if self.encoder is None else self.encoder(v))
+        return functional.linear(features.flatten(-2), self.coefficients.flatten(-2), self.bias)
+
+    def with_candidate_split(self, inputs: int) -> FoldedGates:
+        """Gates r, z, n of a GRU as r, z, a, b: n's part by the first ``inputs`` inputs with the bias, and the rest."""
+        before, candidate = self.coefficients.split([2 * len(self.bias) // 3, len(self.bias) // 3])
+        of_x = torch.cat([candidate[:, :inputs], torch.zeros_like(candidate[:, inputs:])], 1)
+        of_hidden = torch.cat([torch.zeros_like(candidate[:, :inputs]), candidate[:, inputs:]], 1)
+        bias = functional.pad(self.bias, (0, len(candidate)))
+        return FoldedGates(self.layer, torch.cat([before, of_x, of_hidden]), bias, self.encoder)
+
+    def reason_for_loop(self, x: Tensor) -> str | None:
+        """Why the compiled time loop cannot run for inputs like ``x``, or ``None``."""
+        layer, basis = self.layer, self.layer.basis
+        if not isinstance(basis, Daruan):
+            return f"there is no compiled time loop for the basis {basis.name!r}"
+        if basis.encoding != "fixed" or basis.ansatz == "px":
+            return f"there is no compiled time loop for encoding={basis.encoding!r} with ansatz={basis.ansatz!r}"
+        if layer.base not in (None, "silu"):
+            return f"there is no compiled time loop for base={layer.base!r}"
+        return dispatch.reason_for_reference(torch.promote_types(x.dtype, basis.theta.dtype), x.device)
+
+    def run(self, cell: str, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """All steps of x (T, B, n) by the compiled time loop: outputs and last state."""
+        encode = None
+        if self.encoder is not None:
+            of_x, of_hidden = self.encoder.weight.split([x.shape[-1], state[0].shape[-1]], 1)
+            x, encode = functional.linear(x, of_x, self.encoder.bias), of_hidden.t()
+        matrix = self.coefficients[..., 1:].permute(2, 1, 0)
+        bias = self.bias + self.coefficients[..., 0].sum(-1)
+        kind = Kind(cell, self.layer.basis.degree, self.layer.base is not None)  # type: ignore[arg-type]
+        return dispatch.recurrence(x, state, matrix, bias, encode, lengths, kind)
+
+
+def fold(gates: nn.Module) -> FoldedGates | None:
+    """Gates as features times coefficients, where they have that form; a linear decoder and the core become one."""
+    if isinstance(gates, KANLayer) and gates.basis.folds:
+        coefficients = gates.coefficients()
+        bias = coefficients.new_zeros(len(coefficients)) if gates.bias is None else gates.bias
+        return FoldedGates(gates, coefficients, bias)
+    if not isinstance(gates, JHCGNet) or not isinstance(gates.core, KANLayer):
+        return None
+    encoder, decoder, core = gates.encoder, gates.decoder, fold(gates.core)
+    if core is None or not isinstance(encoder, nn.Linear) or not isinstance(decoder, nn.Linear):
+        return None
+    coefficients = (decoder.weight @ core.coefficients.flatten(1)).view(-1, *core.coefficients.shape[1:])
+    bias = functional.linear(core.bias, decoder.weight, decoder.bias)
+    return FoldedGates(core.layer, coefficients, bias, encoder)
+
+
+class RecurrentCell(nn.Module):
+    """Base of all cells: ``gates`` maps [x, h] to the pre-activations of all gates in one.
+
+    Subclasses set ``kind``, "lstm" (gates i, f, g, o) or "gru" (r, z and the candidate's two parts).
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, input_size: int, hidden_size: int, proj_size: int = 0):
+        super().__init__()
+        self.input_size = check_positive("input_size", input_size)
+        self.hidden_size = check_positive("hidden_size", hidden_size)
+        self.proj_size = check_positive("proj_size", proj_size, 0)
+        if self.proj_size >= self.hidden_size:
+            raise OptionError(f"proj_size={proj_size} must be smaller than hidden_size={hidden_size}.")
+        self.gates: nn.Module
+        self.projection: nn.Linear | None = None
+
+    def _fill(self, make: Callable[[int, int, int], nn.Module], width: int, seed: int | None) -> None:
+        """Build the gates by ``make(in, out, seed)``, with ``width`` outputs per hidden unit, and the projection."""
+        gate_seed, projection_seed = spawn(seed, 2)
+        self.gates = make(self.input_size + self.output_size, width * self.hidden_size, gate_seed)
+        if self.proj_size:
+            self.projection = linear(self.hidden_size, self.proj_size, bias=False, seed=projection_seed)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the hidden state that comes out."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Widths of the parts of the state: hidden, and for an LSTM the cell."""
+        return (self.output_size, self.hidden_size) if self.kind == "lstm" else (self.output_size,)
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
+        """One step, as in ``torch.nn.LSTMCell`` and ``GRUCell``.
+
+        Args:
+            x: (B, input_size) or (input_size,).
+            hx: (h, c) for an LSTM, h for a GRU, of shape (B, hidden_size) or (hidden_size,); ``None`` is zero.
+
+        Returns:
+            The state after the step, in the form of ``hx``.
+
+        Raises:
+            ShapeError: a width is wrong.
+            OptionError: dtype or device differ from those of the cell.
+        """
+        self.check_input(x, (1, 2))
+        state = self.check_state(hx, x, x.shape[:-1])
+        after = self.step()(x, state)
+        return after if self.kind == "lstm" else after[0]
+
+    def run(self, x: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """All steps of x (T, B, n) from a state: outputs (T, B, H) and last state; see :meth:`route`."""
+        folded = self._folded()
+        if folded is not None and self.projection is None and folded.reason_for_loop(x) is None:
+            return folded.run(self.kind, x, state, lengths)
+        return scan(self.step(folded), x, state, lengths)
+
+    def step(self, folded: FoldedGates | None = None) -> Callable[[Tensor, State], State]:
+        """A function (x, state) -> state for one step, with what all steps share computed beforehand."""
+        gates = folded or self._folded() or self._gates_in_every_step
+
+        def advance(x: Tensor, state: State) -> State:
+            hidden, *cell = STEPS[self.kind](gates(x, state[0]), state)
+            return (hidden if self.projection is None else self.projection(hidden), *cell)
+
+        return advance
+
+    def route(self, x: Tensor) -> tuple[str, str | None]:
+        """How a sequence is computed: the path's name, and why plain PyTorch runs it; see ``qkan.kernels.explain``."""
+        folded = self._folded()
+        if folded is None:
+            return "time loop: gates edge by edge in every step", "the gates are not features times coefficients"
+        reason = "outputs are projected" if self.projection is not None else folded.reason_for_loop(x)
+        name = "in one call" if reason is None else "features and one matrix product in every step"
+        return f"time loop: {name}", reason
+
+    # -- internals ---------------------------------------------------------------------------------------
+
+    def _folded(self) -> FoldedGates | None:
+        folded = fold(self.gates)
+        return folded.with_candidate_split(self.input_size) if folded is not None and self._splits else folded
+
+    @property
+    def _splits(self) -> bool:
+        """Whether gates come as r, z, n: a layer's output is a sum over inputs, so n's parts by x and h separate."""
+        return self.kind == "gru" and isinstance(self.gates, KANLayer)
+
+    def _gates_in_every_step(self, x: Tensor, hidden: Tensor) -> Tensor:
+        v = torch.cat([x, hidden], -1)
+        if not self._splits or not isinstance(self.gates, KANLayer):
+            return self.gates(v)
+        whole = self.gates(v)
+        of_hidden = self.gates.edges(v)[..., 2 * self.hidden_size :, self.input_size :].sum(-1)
+        before, candidate = whole.split([2 * self.hidden_size, self.hidden_size], -1)
+        return torch.cat([before, candidate - of_hidden, of_hidden], -1)
+
+    # -- checks ------------------------------------------------------------------------------------------
+
+    def check_input(self, x: Tensor, dimensions: tuple[int, ...]) -> None:
+        """Raise unless x has the layer's width, dtype and device, and one of these numbers of dimensions."""
+        like = next(self.parameters())
+        if x.dim() not in dimensions or x.shape[-1] != self.input_size:
+            allowed = " or ".join(str(count) for count in dimensions)
+            raise ShapeError(
+                f"input of shape {tuple(x.shape)} must have {allowed} dimensions, the last of them "
+                f"input_size={self.input_size}."
+            )
+        if x.dtype != like.dtype or x.device != like.device:
+            raise OptionError(
+                f"the input is {x.dtype} on {x.device}, the network {like.dtype} on {like.device}; convert one of them "
+                "with .to()."
+            )
+
+    def check_state(self, hx: Any, x: Tensor, leading: tuple[int, ...]) -> State:
+        """The state as a tuple of tensors (*leading, width); zeros for ``None``."""
+        shapes = [(*leading, size) for size in self.state_sizes]
+        if hx is None:
+            return tuple(x.new_zeros(shape) for shape in shapes)
+        parts = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+        found = [tuple(part.shape) for part in parts]
+        if found != shapes:
+            what = "a pair (h, c)" if self.kind == "lstm" else "one tensor h"
+            listed, wanted = (" and ".join(map(str, part)) for part in (found, shapes))
+            raise ShapeError(f"the state has shape {listed}; it must be {what} of shape {wanted}.")
+        return parts
