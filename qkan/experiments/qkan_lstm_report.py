@@ -138,7 +138,7 @@ def claim(outcome: Outcome) -> str:
     series = outcome.plan.series[0]
     reference = outcome.find(series, REFERENCE, EQUAL).trainable
     equal = []
-    for model in ("qkan-lstm", "hqkan-lstm"):
+    for model in _claimants(outcome):
         own = outcome.find(series, model, EQUAL).trainable
         equal.append(f"{NAMES[model]} has {own:,} ({_change(own, reference)})")
     lines = [
@@ -158,11 +158,15 @@ def claim(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
+def _claimants(outcome: Outcome) -> list[str]:
+    return [model for model in ("qkan-lstm", "hqkan-lstm") if model in outcome.plan.sizes]
+
+
 def _at_equal_error(outcome: Outcome, series: str) -> list[str]:
     """For each size of the quantum models, the smallest LSTM that is at least as good."""
     lstms = sorted(outcome.of(series, REFERENCE), key=lambda entry: entry.trainable)
     sentences, reached = [], []
-    for model in ("qkan-lstm", "hqkan-lstm"):
+    for model in _claimants(outcome):
         for entry in outcome.of(series, model):
             rival = next((lstm for lstm in lstms if lstm.mean("mse") <= entry.mean("mse")), None)
             name = f"{NAMES[model]} ({entry.hidden}; {entry.trainable:,})"

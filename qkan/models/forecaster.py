@@ -19,7 +19,8 @@ def _torch(kind: Any) -> Callable[..., nn.Module]:
     def make(inputs: int, hidden: int, seed: int, **options: Any) -> nn.Module:
         if options:
             raise OptionError(f"{kind.__name__} has no option {next(iter(options))!r} here.")
-        made = kind(inputs, hidden, batch_first=True)
+        # Made without memory first, so that nothing is drawn from the global generator.
+        made = kind(inputs, hidden, batch_first=True, device="meta").to_empty(device="cpu")
         local, bound = generator(seed), hidden**-0.5
         with torch.no_grad():  # PyTorch's own distribution, drawn from a local generator
             for weight in made.parameters():
@@ -82,7 +83,7 @@ class Forecaster(SavedModel):
         self.channels, self.horizon = check_positive("channels", channels), check_positive("horizon", horizon)
         core_seed, head_seed = spawn(seed, 2)
         self.core = CORES[core](self.channels, self.hidden_size, core_seed, **options)
-        self.head = nn.Linear(self.hidden_size, self.horizon)
+        self.head = nn.Linear(self.hidden_size, self.horizon, device="meta").to_empty(device="cpu")
         bound = self.hidden_size**-0.5
         with torch.no_grad():
             local = generator(head_seed)
