@@ -21,12 +21,17 @@ PACKAGES = (
 def describe() -> dict[str, list[tuple[str, str]]]:
     """Sections of (name, value) lines: versions, devices, bases, kernels and backends."""
     return {
-        "versions": [("python", platform.python_version()), *((name, _version(name)) for name in PACKAGES)],
+        "versions": list(versions().items()),
         "devices": _devices(),
         "bases": [(name, ", ".join(bases.options(name))) for name in bases.names()],
         "kernels": [("reference", "plain PyTorch, every device and dtype"), ("compiled", _compiled())],
         "backends": [(name, reason or "ready") for name, reason in backends.describe().items()],
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(name: str) -> str:

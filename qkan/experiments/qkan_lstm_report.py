@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qkan.experiments.environment import describe as environment
+from qkan.experiments.environment import versions
 from qkan.experiments.qkan_lstm import EQUAL, PUBLISHED, REFERENCE, Comparison, Entry, Outcome, compare
 from qkan.saving import write_atomic
 
@@ -36,7 +36,7 @@ def to_json(outcome: Outcome, comparisons: list[Comparison], command: str) -> di
     """All numbers, in JSON types."""
     return {
         "command": command,
-        "versions": dict(environment()["versions"]),
+        "versions": versions(),
         "protocol": asdict(outcome.plan.protocol),
         "seeds": outcome.plan.seeds,
         "entries": [asdict(entry) for entry in outcome.entries],

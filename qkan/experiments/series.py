@@ -21,7 +21,7 @@ from qkan.counting import count
 from qkan.data import Series, Windows, make_windows
 from qkan.errors import OptionError, check_choice, check_positive
 from qkan.experiments import forecasting
-from qkan.experiments.environment import describe as environment
+from qkan.experiments.environment import versions
 from qkan.experiments.forecasting import Protocol, Trained
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.layers import KANLayer
@@ -228,6 +228,6 @@ def summary(settings: Settings, results: Results) -> dict[str, Any]:
         },
         "seconds": results.seconds,
         "command": " ".join(["qkan", *sys.argv[1:]]),
-        "versions": dict(environment()["versions"]),
+        "versions": versions(),
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }

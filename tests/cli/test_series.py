@@ -53,7 +53,7 @@ def test_train_on_a_series(model, tmp_path):
         (["--model", "kan"], "model='kan' is not known; choose one of 'lstm', 'gru'"),
         (["--option", "points"], "option 'points' must be name=value"),
         (["--option", "color=2"], "color=2 is not an option of 'damped_pendulum'"),
-        (["--data", "milan"], "needs path"),
+        (["--data", "milan"], "needs 'path', 'square'"),
         (["--data", "pendulum"], "The data set 'pendulum' is not known"),
     ],
 )
