@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qkan._progress import progress_bar
 from qkan.circuits import backends, mitigation, packing, simulate
 from qkan.circuits.backends import Backend, Result
 from qkan.circuits.circuit import Circuit
@@ -196,7 +197,7 @@ class Deployment:
         with (
             _closed_after(options.backend),
             Ledger(options.ledger, self._fingerprint(), options.settings(), seed) as ledger,
-            _progress_bar(options.progress, self._plan.executions // self._settings()) as advance,
+            progress_bar(options.progress, "circuits", self._rows(), stderr=True) as advance,
             torch.no_grad(),
         ):
             submission = Submission(options.backend, ledger, options.attempts, options.delay, advance=advance)
@@ -324,9 +325,9 @@ class Deployment:
 
     # -- checks --------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> int:
-        """Circuits per row of a batch; progress counts rows."""
-        return max(plan.settings for plan in self._plan.blocks)
+    def _rows(self) -> int:
+        """Rows of all batches, which progress counts."""
+        return sum(plan.executions // plan.settings for plan in self._plan.blocks)
 
     def _tensor(self, rows: Any) -> Tensor:
         like = next(self.trained.parameters())
@@ -372,18 +373,3 @@ def _closed_after(backend: Backend) -> Iterator[None]:
     finally:
         with suppress(QKANError):
             backend.close()
-
-
-@contextmanager
-def _progress_bar(show: bool, total: int) -> Iterator[Callable[[int], None]]:
-    """A Rich progress bar on stderr, or nothing; yields the function that advances it by so many circuits."""
-    if not show:
-        yield lambda circuits: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("circuits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda circuits: bar.advance(task, circuits)

@@ -53,7 +53,7 @@ class Submission:
         delay: seconds before the second try; it doubles with every further one.
         looks: for a job that may or may not have arrived before the last process ended, ``delay`` apart.
         ahead: jobs that wait on the backend at a time.
-        advance: called with the number of circuits of every batch that is done.
+        advance: called with the number of circuits and the key of every batch that is done.
     """
 
     backend: Backend
@@ -62,7 +62,7 @@ class Submission:
     delay: float = 1.0
     looks: int = 3
     ahead: int = 8
-    advance: Callable[[int], None] = field(default=lambda circuits: None)
+    advance: Callable[[int, str], None] = field(default=lambda circuits, key: None)
 
     def run(self, batches: Iterable[Batch]) -> dict[str, Result]:
         """The results by key.
@@ -78,7 +78,7 @@ class Submission:
         for batch in batches:
             record = self.ledger.plan(batch.key, len(batch.rows), batch.shots, batch.content)
             if record.status == "done":
-                self.advance(len(batch.rows))
+                self.advance(len(batch.rows), batch.key)
                 continue
             try:
                 waiting.append((batch, self._job(batch, record)))
@@ -106,7 +106,7 @@ class Submission:
             self._note(batch, error, failed)
         else:
             self.ledger.done(batch.key, result)
-            self.advance(len(batch.rows))
+            self.advance(len(batch.rows), batch.key)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from qkan._progress import progress_bar
 from qkan._random import generator
 from qkan.errors import NonFiniteError, OptionError, ShapeError, check_choice, check_positive
 
@@ -122,11 +122,11 @@ def fit(
     penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)
     run = _Run(model, data, loss_fn, patience)
-    with _progress_bar(progress, steps) as advance:
+    with progress_bar(progress, "training", steps) as advance:
         for step, (x, y) in zip(range(1, steps + 1), data.batches(batch, seed), strict=False):
             loss, reg = _step(model, optimiser, *_to_model(model, (x, y)), loss_fn, penalty)
             run.observe(step, loss, reg, last=step == steps or step % log == 0)
-            advance(run.status())
+            advance(1, run.status())
             if run.finished:
                 break
     return run.finish()
@@ -295,17 +295,3 @@ def _to_model(model: nn.Module, pair: Pair) -> Pair:
 
 def _state(model: nn.Module) -> dict[str, Any]:
     return copy.deepcopy(model.state_dict())
-
-
-@contextmanager
-def _progress_bar(show: bool, steps: int) -> Iterator[Callable[[str], None]]:
-    """A Rich progress bar, or nothing; yields the function that advances it by one step."""
-    if not show:
-        yield lambda status: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[status]}")) as bar:
-        task = bar.add_task("training", total=steps, status="")
-        yield lambda status: bar.update(task, advance=1, status=status)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from qkan._progress import progress_bar
 from qkan.errors import DataError, check_positive
 from qkan.saving import write_atomic
 
@@ -35,13 +36,13 @@ def run_all(runs: Mapping[str, Run], folder: Path, jobs: int = 1, progress: bool
     folder.mkdir(parents=True, exist_ok=True)
     found = {key: kept for key, run in runs.items() if (kept := _kept(_file(folder, key), run)) is not None}
     missing = [key for key in runs if key not in found]
-    with _progress_bar(progress, len(runs), len(found)) as advance:
+    with progress_bar(progress, "runs", len(runs), len(found)) as advance:
         parallel = Parallel(n_jobs=min(jobs, max(1, len(missing))), return_as="generator_unordered")
         for key, result in parallel(delayed(_call)(key, *runs[key]) for key in missing):
             content = {"arguments": runs[key][1], "result": result}
             write_atomic(_file(folder, key), json.dumps(content, indent=1).encode())
             found[key] = result
-            advance(key)
+            advance(1, key)
     return {key: found[key] for key in runs}
 
 
@@ -62,25 +63,3 @@ def _kept(file: Path, run: Run) -> dict[str, Any] | None:
 
 def _call(key: str, function: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return key, function(**arguments)
-
-
-class _progress_bar:
-    """A Rich progress bar with the time left, or nothing."""
-
-    def __init__(self, show: bool, total: int, done: int):
-        self.show, self.total, self.done = show, total, done
-
-    def __enter__(self) -> Callable[[str], None]:
-        if not self.show:
-            return lambda key: None
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, TextColumn("{task.fields[key]}"))
-        self.bar.start()
-        task = self.bar.add_task("", total=self.total, completed=self.done, key="")
-        return lambda key: self.bar.update(task, advance=1, key=key)
-
-    def __exit__(self, *_: object) -> None:
-        if self.show:
-            self.bar.stop()

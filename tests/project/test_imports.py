@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = [
     {"_owner"},
     {"errors"},
-    {"_random"},
+    {"_random", "_progress"},
     {"kernels"},
     {"circuits"},
     {"bases"},
