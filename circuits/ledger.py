@@ -165,11 +165,11 @@ class Ledger:
         return Record(*row)
 
     def submitting(self, key: str) -> Record:
-        """A submission begins. One that failed for good before gets a new tag, so that the old job is not found."""
+        """A submission begins. One whose job failed for good gets a new tag, so that the old job is not found."""
         with _transaction(self._connection) as connection:
             connection.execute(
-                "UPDATE batch SET tag = CASE status WHEN 'failed' THEN ? ELSE tag END, status = 'submitting', "
-                "job = NULL, error = NULL, attempts = attempts + 1, changed = ? WHERE key = ?",
+                "UPDATE batch SET tag = CASE WHEN status = 'failed' AND job IS NOT NULL THEN ? ELSE tag END, "
+                "status = 'submitting', job = NULL, error = NULL, attempts = attempts + 1, changed = ? WHERE key = ?",
                 (_new_tag(), time.time(), key),
             )
         return self.record(key)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuit_service import Service
+from circuit_service import Service, ServiceJob
 
 import qkan
-from qkan.circuits import deploy, ledger
+from qkan.circuits import deploy, ledger, submission
 from qkan.circuits.ledger import Ledger
 from qkan.errors import JobError, LedgerError, OptionError, TransientError
 
@@ -99,6 +99,75 @@ def test_errors_that_may_pass_are_tried_again(service, tmp_path):
     service.faults = [("before", lost), ("before", lost), ("after", lost), ("before", lost)]
     measured(service, tmp_path)
     assert len(service.jobs()) == 20  # the job that was accepted although its answer was lost was found by its tag
+
+
+def statuses(tmp_path):
+    _, records = ledger.read(tmp_path / "run.sqlite")
+    return [record.status for record in records]
+
+
+@pytest.mark.parametrize("error", [TransientError("the answer was lost."), JobError("the answer is no JSON.")])
+def test_a_job_whose_acceptance_was_not_heard_of_is_not_paid_again(service, tmp_path, error):
+    service.faults = [("never", JobError("")), ("after", error)]
+    with pytest.raises(JobError, match=r"batch layers.0.basis:0001 failed: the answer .*; the other 19 of 20 are kept"):
+        measured(service, tmp_path, attempts=1)
+    assert len(service.jobs()) == 20
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+    assert statuses(tmp_path) == ["done"] * 20
+
+
+@pytest.mark.parametrize("method", ["result", "attach"])
+def test_a_job_that_cannot_be_reached_is_not_paid_again(service, tmp_path, monkeypatch, method):
+    """The connection is gone for longer than patience lasts, while the job waits or runs."""
+
+    def lost(*_):
+        raise TransientError("no connection.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", lost)
+        with pytest.raises(JobError, match=r"no connection \(2 attempts\) \(19 more failed\); the other 0 of 20"):
+            measured(service, tmp_path, attempts=2)
+    assert len(service.jobs()) == 20
+    assert statuses(tmp_path) == ["submitted"] * 20
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob if method == "result" else Service, method, lost)
+        with pytest.raises(JobError, match="no connection"):
+            measured(service, tmp_path, attempts=2)
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_a_service_that_lists_jobs_late(service, tmp_path, monkeypatch):
+    service.faults = [("after", TransientError("the answer was lost."))]
+    find, late = Service.find, [None, None]
+    monkeypatch.setattr(Service, "find", lambda self, task: late.pop() if late else find(self, task))
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_pauses_between_tries_grow(service, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(submission.time, "sleep", pauses.append)
+    monkeypatch.setattr(Service, "find", lambda self, task: None)
+    service.faults = [("before", TransientError("busy."))] * 4
+    measured(service, tmp_path, delay=1.0)
+    growing = [pause for pause in pauses if pause > 1]
+    assert growing == [2.0, 4.0, 8.0]
+
+
+def test_a_job_that_failed_is_not_found_again(service, tmp_path, monkeypatch):
+    """It is paid anew under a new tag, or the failed job would be attached for ever."""
+
+    def ended(*_):
+        raise JobError("qubits on fire.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", ended)
+        with pytest.raises(JobError, match="qubits on fire"):
+            measured(service, tmp_path)
+    measured(service, tmp_path)
+    assert len(service.jobs()) == len({tag for _, tag, _, _ in service.jobs()}) == 40
 
 
 def test_an_error_that_does_not_pass_names_the_batch_and_keeps_the_rest(service, tmp_path):
