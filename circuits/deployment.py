@@ -19,11 +19,11 @@ from qkan.circuits import backends, mitigation, packing, simulate
 from qkan.circuits.backends import Backend, Result
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.deviation import BlockDeviation, DeviationReport, compare_outputs, figure
-from qkan.circuits.ledger import Ledger
+from qkan.circuits.ledger import Ledger, read
 from qkan.circuits.measured import CircuitBlock, MeasuredModel
 from qkan.circuits.planning import BlockPlan, Costs, Plan, blocks_of, choose
 from qkan.circuits.submission import Batch, Submission
-from qkan.errors import NonFiniteError, OptionError, QKANError, check_positive
+from qkan.errors import LedgerError, NonFiniteError, OptionError, QKANError, check_positive
 
 
 def deploy(
@@ -62,6 +62,7 @@ def deploy(
         readout_mitigation: correct readout errors with two calibration circuits per shape of circuit.
         fold_factors: noise factors for extrapolation to zero noise, such as (1, 3); every one is a run of its own.
         pack: runs side by side in one circuit; by default as many as the backend says is worth it, 1 on simulators.
+            A ledger goes on as it was started, though a device says otherwise after its next calibration.
         batch_size: circuits in one job at most.
         seed: of the shots; drawn if ``None``. A ledger goes on with its own.
         dry_run: only plan; nothing is sent or written. ``measure()`` goes on.
@@ -83,6 +84,7 @@ def deploy(
         readout_mitigation=bool(readout_mitigation),
         fold_factors=tuple(fold_factors),
         pack=None if pack is None else check_positive("pack", pack),
+        packing=_packing(found, ledger),
         batch_size=check_positive("batch_size", batch_size),
         seed=seed,
         progress=progress,
@@ -104,6 +106,7 @@ class Options:
     readout_mitigation: bool
     fold_factors: tuple[int, ...]
     pack: int | None
+    packing: int
     batch_size: int
     seed: int | None
     progress: bool
@@ -129,7 +132,7 @@ class Options:
 
     def copies(self, wires: int) -> int:
         """Runs of a circuit packed into one."""
-        return max(1, self.backend.packing // wires) if self.pack is None else self.pack
+        return max(1, self.packing // wires) if self.pack is None else self.pack
 
     def costs(self) -> Costs:
         """For planning."""
@@ -148,8 +151,17 @@ class Options:
             "readout_mitigation": self.readout_mitigation,
             "fold_factors": list(self.fold_factors),
             "pack": self.pack,
+            "packing": self.packing,
             "batch_size": self.batch_size,
         }
+
+
+def _packing(backend: Backend, ledger: str | Path | None) -> int:
+    """Qubits side by side that are worth using: those with which the ledger was started, else the backend's."""
+    if ledger is not None and Path(ledger).is_file():
+        with suppress(LedgerError):  # a file that is no ledger is refused where it is opened
+            return int(read(ledger)[0]["packing"])
+    return backend.packing
 
 
 class Deployment:

@@ -82,8 +82,8 @@ class Submission:
         waiting: list[tuple[Batch, Job]] = []
         for batch in batches:  # before anything is sent
             self.backend.check(batch.circuit, batch.rows)
-        for batch in batches:
-            record = self.ledger.plan(batch.key, len(batch.rows), batch.shots, batch.content)
+        records = [self.ledger.plan(one.key, len(one.rows), one.shots, one.content) for one in batches]
+        for batch, record in zip(batches, records, strict=True):
             if record.status == "done":
                 self.advance(len(batch.rows))
                 continue

@@ -125,7 +125,7 @@ def progress_of(path: Path) -> str:
     """How far a ledger is, in words."""
     _, records = ledger.read(path)
     done = sum(record.status == "done" for record in records)
-    return f"{done} of {len(records)} batches begun so far are finished and kept in {path}"
+    return f"{done} of {len(records)} batches planned so far are finished and kept in {path}"
 
 
 def job_table(path: Path) -> tuple[pd.DataFrame, str]:

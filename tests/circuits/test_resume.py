@@ -1,5 +1,6 @@
 """Deployments that end early and go on: nothing is lost, and nothing is paid for twice."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -57,6 +58,15 @@ class Crash(BaseException):
     """Stands for the end of the process."""
 
 
+def crash(*_):
+    raise Crash
+
+
+def statuses(tmp_path):
+    _, records = ledger.read(tmp_path / "run.sqlite")
+    return [record.status for record in records]
+
+
 @pytest.mark.parametrize("method", ["plan", "submitting", "submitted", "done"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("call", [0, 5])
@@ -86,6 +96,46 @@ def test_crash_beside_every_entry_of_the_ledger(service, tmp_path, monkeypatch, 
         np.testing.assert_array_equal(mine, its)
 
 
+def test_a_device_that_is_calibrated_anew(service, tmp_path):
+    """Packing follows the calibration, but a run that goes on must ask for the circuits it has paid for."""
+    service.packing, service.faults = 4, [("before", JobError("not today."))]
+    with pytest.raises(JobError):
+        measured(service, tmp_path)
+    service.packing = 3
+    run = measured(service, tmp_path)
+    assert run.plan().blocks[0].copies == 4
+    assert len(service.jobs()) == run.plan().jobs == 6
+    assert measured(service, tmp_path, ledger=tmp_path / "new.sqlite", dry_run=True).plan().blocks[0].copies == 3
+
+
+def test_a_full_disk_loses_nothing(service, tmp_path, monkeypatch):
+    """The results of a job are there, but cannot be written down."""
+    limit = "PRAGMA max_page_count = 1"
+
+    def full(self, *arguments):
+        self._connection.execute(limit)
+        return done(self, *arguments)
+
+    done, large = Ledger.done, {"text": "x" * 10**5}
+    result = ServiceJob.result
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", lambda self: dataclasses.replace(result(self), metadata=large))
+        patch.setattr(Ledger, "done", full)
+        with pytest.raises(LedgerError, match=r"run.sqlite cannot be written \(database or disk is full\); jobs that"):
+            measured(service, tmp_path)
+    paid = len(service.jobs())
+    assert 0 < paid < 20
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_all_that_is_planned_is_pending(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(Service, "submit", crash)
+    with pytest.raises(Crash):
+        measured(service, tmp_path)
+    assert statuses(tmp_path) == ["submitting", *["planned"] * 19]
+
+
 def test_finished_runs_cost_nothing(service, tmp_path):
     first = measured(service, tmp_path)
     again = measured(service, tmp_path, seed=99)  # the ledger goes on with its own seed
@@ -99,11 +149,6 @@ def test_errors_that_may_pass_are_tried_again(service, tmp_path):
     service.faults = [("before", lost), ("before", lost), ("after", lost), ("before", lost)]
     measured(service, tmp_path)
     assert len(service.jobs()) == 20  # the job that was accepted although its answer was lost was found by its tag
-
-
-def statuses(tmp_path):
-    _, records = ledger.read(tmp_path / "run.sqlite")
-    return [record.status for record in records]
 
 
 @pytest.mark.parametrize("error", [TransientError("the answer was lost."), JobError("the answer is no JSON.")])

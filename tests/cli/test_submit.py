@@ -157,7 +157,9 @@ def test_interrupted_runs_say_what_is_kept(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert re.search(r"interrupted; \d+ of \d+ batches begun so far are finished and kept in .*the same command", said)
+    assert re.search(
+        r"interrupted; \d+ of \d+ batches planned so far are finished and kept in .*the same command", said
+    )
     kept = _done(ledger)
     assert kept < 504
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
