@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ from qkan.circuits.circuit import Circuit
 from qkan.circuits.deviation import BlockDeviation, DeviationReport, compare_outputs, figure
 from qkan.circuits.ledger import Ledger, read
 from qkan.circuits.measured import CircuitBlock, MeasuredModel
-from qkan.circuits.planning import BlockPlan, Costs, Plan, blocks_of, choose
+from qkan.circuits.planning import BlockPlan, Costs, Plan, block_input, blocks_of, choose
 from qkan.circuits.submission import Batch, Submission
-from qkan.errors import LedgerError, NonFiniteError, OptionError, QKANError, check_positive
+from qkan.errors import DataError, LedgerError, NonFiniteError, OptionError, QKANError, check_positive
 
 
 def deploy(
@@ -82,7 +82,7 @@ def deploy(
         backend=found if shots is None else found.with_shots(shots),
         ledger=ledger,
         readout_mitigation=bool(readout_mitigation),
-        fold_factors=tuple(fold_factors),
+        fold_factors=tuple(fold_factors) if isinstance(fold_factors, Iterable) else (fold_factors,),
         pack=None if pack is None else check_positive("pack", pack),
         packing=_packing(found, ledger),
         batch_size=check_positive("batch_size", batch_size),
@@ -116,6 +116,10 @@ class Options:
     def __post_init__(self) -> None:
         for factor in self.fold_factors:
             mitigation.fold(Circuit(1), factor)
+        if len(set(self.fold_factors)) < len(self.fold_factors):
+            raise OptionError(f"fold factors {self.fold_factors} must differ from one another, such as (1, 3).")
+        if not (isinstance(self.delay, int | float) and self.delay >= 0):
+            raise OptionError(f"delay={self.delay!r} must be a number of seconds, 0 or more.")
         if self.fold_factors != (1,):
             mitigation.zero_noise_weights(self.fold_factors)
         if self.readout_mitigation and self.backend.shots is None and not self.backend.capabilities.noise:
@@ -208,7 +212,7 @@ class Deployment:
         with (
             _closed_after(options.backend),
             Ledger(options.ledger, self._fingerprint(), options.settings(), seed) as ledger,
-            _progress_bar(options.progress, self._plan.executions // self._settings()) as advance,
+            _progress_bar(options.progress, sum(plan.entries for plan in self._plan.blocks)) as advance,
             torch.no_grad(),
         ):
             submission = Submission(options.backend, ledger, options.attempts, options.delay, advance=advance)
@@ -270,7 +274,7 @@ class Deployment:
             parts = [[results[batch.key] for batch in per_factor] for per_factor in batches[plan.name]]
             found = self._combined(parts, plan.copies, len(table))
             exact = simulate.expectations(block.block_circuit(), torch.from_numpy(table))
-            self._results[plan.name] = found, exact.numpy()
+            self._results[plan.name] = found, np.broadcast_to(exact.numpy(), found.values.shape)
             made = block.measured(torch.from_numpy(found.values), torch.from_numpy(found.variances), x)
             network = _replaced(network, block, made)
         return network
@@ -327,22 +331,25 @@ class Deployment:
     def _input(self, network: nn.Module, name: str) -> Tensor:
         """What reaches a block, as (rows, inputs)."""
         seen: list[Tensor] = []
-        handle = network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        handle = network.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, named: seen.append(block_input(inputs, named)), with_kwargs=True
+        )
         try:
             network(self.rows)
         finally:
             handle.remove()
-        return seen[0].reshape(-1, seen[0].shape[-1])
+        return seen[0].reshape(seen[0].shape[:-1].numel(), seen[0].shape[-1])
 
     # -- checks --------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> int:
-        """Circuits per row of a batch; progress counts rows."""
-        return max(plan.settings for plan in self._plan.blocks)
-
     def _tensor(self, rows: Any) -> Tensor:
-        like = next(self.trained.parameters())
-        found = torch.as_tensor(rows).to(like)
+        try:
+            found = rows if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))
+        except (TypeError, ValueError):
+            raise DataError("rows must be a table of numbers, one input row each.") from None
+        if found.numel() == 0 and 0 in found.shape[:-1]:
+            raise DataError("rows holds no row; leave it out, or give those that will be asked for.")
+        found = found.to(next(self.trained.parameters(), found))
         if not bool(torch.isfinite(found).all()):
             raise NonFiniteError("rows hold NaN or infinity, which are no inputs of a circuit.")
         return found
