@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,11 @@ from qkan.circuits import backends, mitigation, packing, simulate
 from qkan.circuits.backends import Backend, Result
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.deviation import BlockDeviation, DeviationReport, compare_outputs, figure
-from qkan.circuits.ledger import Ledger
+from qkan.circuits.ledger import Ledger, read
 from qkan.circuits.measured import CircuitBlock, MeasuredModel
-from qkan.circuits.planning import BlockPlan, Costs, Plan, blocks_of, choose
+from qkan.circuits.planning import BlockPlan, Costs, Plan, block_input, blocks_of, choose
 from qkan.circuits.submission import Batch, Submission
-from qkan.errors import NonFiniteError, OptionError, QKANError, check_positive
+from qkan.errors import DataError, LedgerError, NonFiniteError, OptionError, QKANError, check_positive
 
 
 def deploy(
@@ -63,6 +63,7 @@ def deploy(
         readout_mitigation: correct readout errors with two calibration circuits per shape of circuit.
         fold_factors: noise factors for extrapolation to zero noise, such as (1, 3); every one is a run of its own.
         pack: runs side by side in one circuit; by default as many as the backend says is worth it, 1 on simulators.
+            A ledger goes on as it was started, though a device says otherwise after its next calibration.
         batch_size: circuits in one job at most.
         seed: of the shots; drawn if ``None``. A ledger goes on with its own.
         dry_run: only plan; nothing is sent or written. ``measure()`` goes on.
@@ -82,8 +83,9 @@ def deploy(
         backend=found if shots is None else found.with_shots(shots),
         ledger=ledger,
         readout_mitigation=bool(readout_mitigation),
-        fold_factors=tuple(fold_factors),
+        fold_factors=tuple(fold_factors) if isinstance(fold_factors, Iterable) else (fold_factors,),
         pack=None if pack is None else check_positive("pack", pack),
+        packing=_packing(found, ledger),
         batch_size=check_positive("batch_size", batch_size),
         seed=seed,
         progress=progress,
@@ -105,6 +107,7 @@ class Options:
     readout_mitigation: bool
     fold_factors: tuple[int, ...]
     pack: int | None
+    packing: int
     batch_size: int
     seed: int | None
     progress: bool
@@ -114,6 +117,10 @@ class Options:
     def __post_init__(self) -> None:
         for factor in self.fold_factors:
             mitigation.fold(Circuit(1), factor)
+        if len(set(self.fold_factors)) < len(self.fold_factors):
+            raise OptionError(f"fold factors {self.fold_factors} must differ from one another, such as (1, 3).")
+        if not (isinstance(self.delay, int | float) and self.delay >= 0):
+            raise OptionError(f"delay={self.delay!r} must be a number of seconds, 0 or more.")
         if self.fold_factors != (1,):
             mitigation.zero_noise_weights(self.fold_factors)
         if self.readout_mitigation and self.backend.shots is None and not self.backend.capabilities.noise:
@@ -130,7 +137,7 @@ class Options:
 
     def copies(self, wires: int) -> int:
         """Runs of a circuit packed into one."""
-        return max(1, self.backend.packing // wires) if self.pack is None else self.pack
+        return max(1, self.packing // wires) if self.pack is None else self.pack
 
     def costs(self) -> Costs:
         """For planning."""
@@ -149,8 +156,17 @@ class Options:
             "readout_mitigation": self.readout_mitigation,
             "fold_factors": list(self.fold_factors),
             "pack": self.pack,
+            "packing": self.packing,
             "batch_size": self.batch_size,
         }
+
+
+def _packing(backend: Backend, ledger: str | Path | None) -> int:
+    """Qubits side by side that are worth using: those with which the ledger was started, else the backend's."""
+    if ledger is not None and Path(ledger).is_file():
+        with suppress(LedgerError):  # a file that is no ledger is refused where it is opened
+            return int(read(ledger)[0]["packing"])
+    return backend.packing
 
 
 class Deployment:
@@ -197,7 +213,9 @@ class Deployment:
         with (
             _closed_after(options.backend),
             Ledger(options.ledger, self._fingerprint(), options.settings(), seed) as ledger,
-            progress_bar(options.progress, "circuits", self._rows(), stderr=True) as advance,
+            progress_bar(
+                options.progress, "circuits", sum(plan.entries for plan in self._plan.blocks), stderr=True
+            ) as advance,
             torch.no_grad(),
         ):
             submission = Submission(options.backend, ledger, options.attempts, options.delay, advance=advance)
@@ -259,7 +277,7 @@ class Deployment:
             parts = [[results[batch.key] for batch in per_factor] for per_factor in batches[plan.name]]
             found = self._combined(parts, plan.copies, len(table))
             exact = simulate.expectations(block.block_circuit(), torch.from_numpy(table))
-            self._results[plan.name] = found, exact.numpy()
+            self._results[plan.name] = found, np.broadcast_to(exact.numpy(), found.values.shape)
             made = block.measured(torch.from_numpy(found.values), torch.from_numpy(found.variances), x)
             network = _replaced(network, block, made)
         return network
@@ -316,22 +334,25 @@ class Deployment:
     def _input(self, network: nn.Module, name: str) -> Tensor:
         """What reaches a block, as (rows, inputs)."""
         seen: list[Tensor] = []
-        handle = network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        handle = network.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, named: seen.append(block_input(inputs, named)), with_kwargs=True
+        )
         try:
             network(self.rows)
         finally:
             handle.remove()
-        return seen[0].reshape(-1, seen[0].shape[-1])
+        return seen[0].reshape(seen[0].shape[:-1].numel(), seen[0].shape[-1])
 
     # -- checks --------------------------------------------------------------------------------------------------
 
-    def _rows(self) -> int:
-        """Rows of all batches, which progress counts."""
-        return sum(plan.executions // plan.settings for plan in self._plan.blocks)
-
     def _tensor(self, rows: Any) -> Tensor:
-        like = next(self.trained.parameters())
-        found = torch.as_tensor(rows).to(like)
+        try:
+            found = rows if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))
+        except (TypeError, ValueError):
+            raise DataError("rows must be a table of numbers, one input row each.") from None
+        if found.numel() == 0 and 0 in found.shape[:-1]:
+            raise DataError("rows holds no row; leave it out, or give those that will be asked for.")
+        found = found.to(next(self.trained.parameters(), found))
         if not bool(torch.isfinite(found).all()):
             raise NonFiniteError("rows hold NaN or infinity, which are no inputs of a circuit.")
         return found

@@ -148,7 +148,7 @@ class Ledger:
         Raises:
             LedgerError: it is there with other content.
         """
-        with _transaction(self._connection) as connection:
+        with self._writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO batch (key, tag, circuits, shots, content, status, changed) "
                 "VALUES (?, ?, ?, ?, ?, 'planned', ?)",
@@ -165,11 +165,11 @@ class Ledger:
         return Record(*row)
 
     def submitting(self, key: str) -> Record:
-        """A submission begins. One that failed for good before gets a new tag, so that the old job is not found."""
-        with _transaction(self._connection) as connection:
+        """A submission begins. One whose job failed for good gets a new tag, so that the old job is not found."""
+        with self._writing() as connection:
             connection.execute(
-                "UPDATE batch SET tag = CASE status WHEN 'failed' THEN ? ELSE tag END, status = 'submitting', "
-                "job = NULL, error = NULL, attempts = attempts + 1, changed = ? WHERE key = ?",
+                "UPDATE batch SET tag = CASE WHEN status = 'failed' AND job IS NOT NULL THEN ? ELSE tag END, "
+                "status = 'submitting', job = NULL, error = NULL, attempts = attempts + 1, changed = ? WHERE key = ?",
                 (_new_tag(), time.time(), key),
             )
         return self.record(key)
@@ -202,9 +202,20 @@ class Ledger:
         values, variances = (np.frombuffer(part, dtype="<f8").reshape(-1, row[2]).copy() for part in row[:2])
         return Result(values, variances, json.loads(row[3]))
 
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with _transaction(self._connection) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{self.path or 'the ledger'} cannot be written ({error}); jobs that were submitted are found again by "
+                "the same call, once it can."
+            ) from error
+
     def _set(self, key: str, **columns: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)
-        with _transaction(self._connection) as connection:
+        with self._writing() as connection:
             connection.execute(
                 f"UPDATE batch SET {names}, changed = ? WHERE key = ?", (*columns.values(), time.time(), key)
             )
@@ -265,10 +276,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk ends it by itself
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _kind(connection: sqlite3.Connection) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan.circuits.circuit import Circuit
-from qkan.errors import DomainError
+from qkan.errors import DomainError, check_positive
 
 
 @runtime_checkable
@@ -97,7 +97,7 @@ class MeasuredRows(MeasuredValues):
             DomainError: they are others.
         """
         same_shape = x.shape == self.inputs.shape
-        if same_shape and (self.noise is not None or torch.allclose(x, self.inputs, rtol=0, atol=1e-5)):
+        if same_shape and (self.noise is not None or torch.allclose(x.to(self.inputs), self.inputs, rtol=0, atol=1e-5)):
             return
         raise DomainError(
             f"this block was measured for {len(self.inputs)} certain input rows and knows no others; "
@@ -122,19 +122,20 @@ class MeasuredModel(nn.Module):
     def forward(
         self, x: Tensor, return_std: bool = False, samples: int = 100, seed: int = 0
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """The network's output, and its standard error if asked for.
+        """The network's output, and its standard error, which has no gradient, if asked for.
 
         Args:
             x: what the network takes.
             return_std: propagate the variances of the measured values through the whole network, by drawing them
                 ``samples`` times from normal distributions. Values of one run with several observables are drawn
                 independently.
-            samples: their number; the standard error itself is then known to about 1/√(2 samples).
+            samples: their number, at least 1; the standard error itself is then known to about 1/√(2 samples).
             seed: of the draws.
         """
         output = self.network(x)
         if not return_std:
             return output
+        check_positive("samples", samples)
         blocks = [module for module in self.network.modules() if isinstance(module, MeasuredValues)]
         generator = torch.Generator().manual_seed(seed)
         drawn = []
@@ -147,5 +148,5 @@ class MeasuredModel(nn.Module):
         finally:
             for block in blocks:
                 block.settle()
-        spread = torch.stack(drawn) - output
+        spread = torch.stack(drawn) - output.detach()
         return output, spread.square().mean(0).sqrt()

@@ -52,21 +52,25 @@ class Group:
 
 
 def groups(observables: Sequence[PauliSum]) -> list[Group]:
-    """Settings that together measure all observables; strings join the first setting with which they agree.
+    """Settings that together measure all observables.
 
+    Strings on more wires come first. Each joins the first setting that measures it already, else the first with which
+    it agrees. Parts of a string, of which the correction of readout errors is made, thus need no further setting.
     Observables without any wire, which are numbers, join the first.
     """
     found: list[tuple[dict[int, str], list[_Term]]] = []
-    for place, observable in enumerate(observables):
-        for coefficient, string in observable.terms:
-            agreeing = (one for one in found if all(one[0].get(wire, letter) == letter for wire, letter in string))
-            chosen = next(agreeing, None)
-            if chosen is None:
-                chosen = ({}, [])
-                found.append(chosen)
-            basis, terms = chosen
-            basis.update(string)
-            terms.append((place, coefficient, tuple(wire for wire, _ in string)))
+    everything = [(place, *term) for place, observable in enumerate(observables) for term in observable.terms]
+    for place, coefficient, string in sorted(everything, key=lambda one: -len(one[2])):
+        letters = set(string)
+        covering = (one for one in found if letters <= one[0].items())
+        agreeing = (one for one in found if all(one[0].get(wire, letter) == letter for wire, letter in string))
+        chosen = next(covering, None) or next(agreeing, None)
+        if chosen is None:
+            chosen = ({}, [])
+            found.append(chosen)
+        basis, terms = chosen
+        basis.update(string)
+        terms.append((place, coefficient, tuple(wire for wire, _ in string)))
     return [Group(basis, tuple(terms)) for basis, terms in found] or [Group({}, ())]
 
 

@@ -57,7 +57,7 @@ def pack_rows(rows: np.ndarray, copies: int) -> np.ndarray:
     """Rows (N, R) for the packed circuit: (⌈N / copies⌉, copies · R). The last row fills what is left over."""
     missing = -len(rows) % copies
     filled = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-    return filled.reshape(-1, copies * rows.shape[1])
+    return filled.reshape(len(filled) // copies, copies * rows.shape[1])
 
 
 def unpack(values: np.ndarray, copies: int, count: int) -> np.ndarray:

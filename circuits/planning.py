@@ -29,6 +29,7 @@ class BlockPlan:
         batches: submissions, those for mitigation included.
         executions: circuits sent to the backend, those for mitigation included.
         shots: taken in total; 0 where values are exact.
+        entries: rows of all its batches, which progress counts.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BlockPlan:
     batches: int
     executions: int
     shots: int
+    entries: int
 
     @property
     def reason(self) -> str:
@@ -149,13 +151,13 @@ def traced(model: nn.Module, blocks: dict[str, CircuitBlock], rows: Tensor) -> l
     seen: list[tuple[str, int]] = []
 
     def note(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            seen.append((name, inputs[0].shape[:-1].numel()))
+        def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            seen.append((name, block_input(inputs, named).shape[:-1].numel()))
 
         return hook
 
     modules: Any = blocks
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in modules.items()]
+    handles = [module.register_forward_pre_hook(note(name), with_kwargs=True) for name, module in modules.items()]
     try:
         with torch.no_grad():
             model(rows)
@@ -163,6 +165,11 @@ def traced(model: nn.Module, blocks: dict[str, CircuitBlock], rows: Tensor) -> l
         for handle in handles:
             handle.remove()
     return seen
+
+
+def block_input(inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """The first argument of a call, however it was given."""
+    return inputs[0] if inputs else next(iter(named.values()))
 
 
 def choose(
@@ -199,7 +206,8 @@ def _block(name: str, block: CircuitBlock, sizes: list[int] | None, costs: Costs
     copies = max(1, min(costs.copies(circuit.wires), circuits))
     settings = len(measurement.groups(circuit.observables))
     packed = -(-circuits // copies)
-    executions = packed * settings * costs.folds
+    entries = packed * costs.folds
+    executions = entries * settings
     return BlockPlan(
         name,
         route,
@@ -211,4 +219,5 @@ def _block(name: str, block: CircuitBlock, sizes: list[int] | None, costs: Costs
         -(-packed // costs.batch_size) * costs.folds + costs.calibrations,
         executions + costs.calibrations,
         executions * (costs.shots or 0) + costs.calibrations * costs.calibration_shots,
+        entries + costs.calibrations,
     )

@@ -116,7 +116,7 @@ class MeasuredQuantumLayer(QuantumLayer, MeasuredRows):
         Raises:
             DomainError: other rows than those that were measured.
         """
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
         self.check_rows(rows)
         found = self.present
         if self.noise is not None:

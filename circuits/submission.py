@@ -42,16 +42,23 @@ class Batch:
         return digest.hexdigest()
 
 
+class _NoAnswer(JobError):
+    """Patience ended; whether the job runs is not known."""
+
+
 @dataclass
 class Submission:
     """Runs batches, and goes on where an earlier process ended.
+
+    A batch counts as failed only where the backend refused it or its job ended badly. Where nothing was heard of it, it
+    stays open in the ledger: the next run looks for its job before it pays for another.
 
     Attributes:
         backend: where they run.
         ledger: what is known of them.
         attempts: tries of a call that fails in a way that may pass.
         delay: seconds before the second try; it doubles with every further one.
-        looks: for a job that may or may not have arrived before the last process ended, ``delay`` apart.
+        looks: for a job that may or may not have arrived, ``delay`` apart.
         ahead: jobs that wait on the backend at a time.
         advance: called with the number of circuits and the key of every batch that is done.
     """
@@ -75,8 +82,8 @@ class Submission:
         waiting: list[tuple[Batch, Job]] = []
         for batch in batches:  # before anything is sent
             self.backend.check(batch.circuit, batch.rows)
-        for batch in batches:
-            record = self.ledger.plan(batch.key, len(batch.rows), batch.shots, batch.content)
+        records = [self.ledger.plan(one.key, len(one.rows), one.shots, one.content) for one in batches]
+        for batch, record in zip(batches, records, strict=True):
             if record.status == "done":
                 self.advance(len(batch.rows), batch.key)
                 continue
@@ -96,7 +103,8 @@ class Submission:
         return {batch.key: self.ledger.result(batch.key) for batch in batches}
 
     def _note(self, batch: Batch, error: Exception, failed: dict[str, str]) -> None:
-        self.ledger.failed(batch.key, str(error))
+        if not isinstance(error, _NoAnswer):
+            self.ledger.failed(batch.key, str(error))
         failed[batch.key] = str(error)
 
     def _collect(self, batch: Batch, job: Job, failed: dict[str, str]) -> None:
@@ -116,8 +124,9 @@ class Submission:
             task = self._task(batch, record)
             if record.status == "submitted":
                 return self._patiently(lambda: self.backend.attach(str(record.job), task))
-            if record.status == "submitting":  # the last process ended before it knew whether the job had arrived
-                job = self._found(task)
+            refused = record.status == "failed" and record.job is None
+            if record.status == "submitting" or refused:  # the job may have arrived all the same
+                job = self._patiently(lambda: self._found(task))
                 if job is not None:
                     self.ledger.submitted(batch.key, job.id)
                     return job
@@ -129,10 +138,11 @@ class Submission:
     def _found(self, task: Task) -> Job | None:
         """The job with the task's tag, looked for more than once: a service may list a new job a little later."""
         for look in range(self.looks):
-            job = self._patiently(lambda: self.backend.find(task))
-            if job is not None or look + 1 == self.looks:
+            if look:
+                time.sleep(self.delay)
+            job = self.backend.find(task)
+            if job is not None:
                 return job
-            time.sleep(self.delay)
         return None
 
     def _task(self, batch: Batch, record: Record) -> Task:
@@ -147,7 +157,7 @@ class Submission:
 
         def attempt() -> Job:
             nonlocal unsure
-            found = self.backend.find(task) if unsure else None
+            found = self._found(task) if unsure else None
             unsure = True
             return found or self.backend.submit(task)
 
@@ -160,6 +170,6 @@ class Submission:
                 return call()
             except TransientError as error:
                 if attempt + 1 == self.attempts:
-                    raise JobError(f"{str(error).rstrip('.')} ({self.attempts} attempts).") from None
+                    raise _NoAnswer(f"{str(error).rstrip('.')} ({self.attempts} attempts).") from None
                 time.sleep(min(self.delay * 2**attempt, 60.0))
         raise AssertionError("unreachable")

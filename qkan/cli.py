@@ -233,7 +233,7 @@ def submit(
 ) -> None:
     """Run a trained model's circuits once on a simulator or a device; say how far it then is from the trained one."""
     from qkan.circuits import backends, deploy
-    from qkan.experiments.submit import Deployable, parse_factors, parse_options, progress_of
+    from qkan.experiments.submit import Deployable, check_outputs, parse_factors, parse_options, progress_of
     from qkan.report import png
     from qkan.saving import write_atomic
 
@@ -254,6 +254,7 @@ def submit(
         dry_run=True,
         progress=not quiet,
     )
+    check_outputs(run.plan(), folder, picture)
     _print(run.plan())
     if dry_run:
         return

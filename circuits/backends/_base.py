@@ -28,7 +28,7 @@ class Capabilities:
         shots: whether it samples.
         wires: of the widest circuit it takes.
         noise: whether its results carry the errors of a device.
-        network: whether its jobs run elsewhere, cost money or waiting, and are found again by their tag.
+        network: whether its jobs run elsewhere and may cost money or waiting; deployment then needs a ledger.
         gradients: "autograd" where gradients come from the simulation itself, else "parameter-shift".
     """
 

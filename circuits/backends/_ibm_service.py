@@ -74,18 +74,22 @@ def _names(service: Any) -> list[str]:
 
 
 @contextmanager
-def translated(subject: str) -> Iterator[None]:
-    """Turn the service's errors into ours, in one sentence about the subject, such as "job abc"."""
+def translated(subject: str, accepted: bool = False) -> Iterator[None]:
+    """Turn the service's errors into ours, in one sentence about the subject, such as "job abc".
+
+    Of a job that was ``accepted``, and so will be paid for, only its own end is final: another account, another network
+    or another release of the package may still bring its results.
+    """
     try:
         yield
     except QKANError:
         raise
     except Exception as error:
-        raise _sorted(error, subject) from error
+        raise _sorted(error, subject, accepted) from error
 
 
-def _sorted(error: Exception, subject: str) -> QKANError:
-    if may_pass(error):
+def _sorted(error: Exception, subject: str, accepted: bool = False) -> QKANError:
+    if may_pass(error) or (accepted and not _ended(error)):
         return TransientError(f"{subject} cannot be reached now: {words(error)}.")
     return JobError(f"{subject} failed: {words(error)}.")
 
@@ -93,27 +97,31 @@ def _sorted(error: Exception, subject: str) -> QKANError:
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed later: no connection, no time, or an error of the server."""
     from qiskit.providers.exceptions import JobTimeoutError
-    from qiskit_ibm_runtime import exceptions
     from requests.exceptions import ConnectionError as NoConnection
     from requests.exceptions import Timeout
 
+    if _ended(error):
+        return False
     for one in _chain(error):
-        if isinstance(
-            one,
-            (
-                exceptions.RuntimeJobFailureError,
-                exceptions.RuntimeInvalidStateError,
-                exceptions.RuntimeJobMaxTimeoutError,
-                exceptions.RuntimeJobNotFound,
-            ),
-        ):
-            return False
         if isinstance(one, (NoConnection, Timeout, ConnectionError, TimeoutError, JobTimeoutError)):
             return True
         status = getattr(one, "status_code", None)
         if isinstance(status, int):
             return status in _PASSING or status >= 500
     return False
+
+
+def _ended(error: BaseException) -> bool:
+    """Whether a job ended without results, or does not exist."""
+    from qiskit_ibm_runtime import exceptions
+
+    final = (
+        exceptions.RuntimeJobFailureError,
+        exceptions.RuntimeInvalidStateError,
+        exceptions.RuntimeJobMaxTimeoutError,
+        exceptions.RuntimeJobNotFound,
+    )
+    return any(isinstance(one, final) for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

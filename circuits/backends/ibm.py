@@ -15,7 +15,7 @@ from qkan.circuits import devices, measurement
 from qkan.circuits.backends import _compile, _ibm_service
 from qkan.circuits.backends._base import Backend, Capabilities, Job, LocalJob, Result, Task
 from qkan.circuits.circuit import Circuit
-from qkan.errors import JobError, OptionError, QKANError, check_choice
+from qkan.errors import JobError, OptionError, QKANError, TransientError, check_choice
 
 #: Qubits in use beyond which simulated devices need matrix product states: all else would run out of memory.
 _FEW = 10
@@ -134,7 +134,9 @@ class IBMBackend(Backend):
     def attach(self, identifier: str, task: Task) -> Job:
         if self.local:
             return super().attach(identifier, task)
-        with _ibm_service.translated(f"job {identifier}"):
+        if not _measured(task.circuit):
+            return LocalJob(self, task)
+        with _ibm_service.translated(f"job {identifier}", accepted=True):
             return IBMJob(self, task, self.service.job(identifier))
 
     def find(self, task: Task) -> Job | None:
@@ -316,8 +318,11 @@ class IBMJob(Job):
         self.layout = layout
 
     def result(self) -> Result:
-        with _ibm_service.translated(f"job {self.id}"):
-            found = self.backend.read(self.task, self.job.result())
+        with _ibm_service.translated(f"job {self.id}", accepted=True):
+            results = self.job.result()
+        if results is None:
+            raise TransientError(f"job {self.id} has ended, but its results are not there yet.")
+        found = self.backend.read(self.task, results)
         found.metadata["job"] = self.id
         if self.layout is not None:
             found.metadata["layout"] = self.layout

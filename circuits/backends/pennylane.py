@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from qkan.circuits import measurement, pennylane_bridge, statevector
-from qkan.circuits.backends._base import Backend, Capabilities, Result, Task
+from qkan.circuits.backends._base import Backend, Capabilities, Job, LocalJob, Result, Task
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.observables import PauliString, PauliSum
 from qkan.errors import BackendUnavailable, JobError, OptionError, check_positive
@@ -29,6 +29,8 @@ _WIRES = {
 _UNKNOWN_WIRES = 1000
 #: Devices that hold the states of all rows at once, with the exponent of two that a wire adds to a row's numbers.
 _ROWS_AT_ONCE = {"default.qubit": 1, "default.mixed": 2}
+#: How the names of devices begin that compute in this process; others may send jobs elsewhere and cost money.
+_LOCAL = ("default.", "lightning.", "reference.", "null.", "braket.local.")
 #: Numbers that states, or outcomes, of one chunk of rows may take: 64 MiB of complex128.
 _CHUNK = 2**22
 
@@ -47,7 +49,8 @@ class PennyLaneBackend(Backend):
     PennyLane expands it, which on lightning.qubit (200 rows of 4 wires and 20 gates: 60 ms) is faster than one program
     per row (160 ms) and than ``qml.transforms.broadcast_expand`` before execution (100 ms).
 
-    A device that runs jobs elsewhere does so inside :meth:`execute`: its jobs are not found again after a crash.
+    A plugin's device counts as one that runs jobs elsewhere. It does so inside :meth:`execute`: its jobs are not found
+    again after a crash, and a batch whose results were not written down yet runs once more.
 
     Raises:
         OptionError: an option the device does not have, or ``wires`` that is no number.
@@ -64,7 +67,8 @@ class PennyLaneBackend(Backend):
         self.name, self.device, self.options = f"pennylane:{device}", device, options
         fixed = options.get("wires")
         wires = _WIRES.get(device, _UNKNOWN_WIRES) if fixed is None else check_positive("wires", fixed)
-        self.capabilities = Capabilities(exact=True, shots=True, wires=wires)
+        self.capabilities = Capabilities(exact=True, shots=True, wires=wires, network=not device.startswith(_LOCAL))
+        self.settings = {"options": {option: str(value) for option, value in sorted(options.items())}}
         super().__init__(shots, seed)
         self._made: dict[int, Any] = {}
         self._takes_seed = "seed" in inspect.signature(self._kind()).parameters
@@ -81,6 +85,9 @@ class PennyLaneBackend(Backend):
                 f"PennyLane device {device!r} is not installed: here are {', '.join(installed)}; plugins bring more, "
                 "as pip install amazon-braket-pennylane-plugin does for 'braket.aws.qubit'."
             )
+
+    def attach(self, identifier: str, task: Task) -> Job:
+        return LocalJob(self, task)
 
     def execute(self, task: Task) -> Result:
         rows = _normalised(task.circuit, task.rows)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from qkan.circuits import ledger
 from qkan.circuits.measured import MeasuredModel
+from qkan.circuits.planning import Plan
 from qkan.data import read_rows
 from qkan.errors import DataError, OptionError
 from qkan.models.kan import KAN
@@ -83,6 +84,25 @@ class Deployable:
         table.save(path)
 
 
+def check_outputs(plan: Plan, folder: Path | None, picture: Path | None) -> None:
+    """Refuse what could not be written after the measurement, before anything is paid for.
+
+    Raises:
+        OptionError: the model's ``folder`` is a file, the ``picture``'s folder does not exist, or a block would be
+            measured for the rows given, which no saved model holds.
+    """
+    by_rows = [block.name for block in plan.blocks if block.route == "rows"]
+    if folder is not None and folder.is_file():
+        raise OptionError(f"--out {folder} is a file; a model is saved as a folder.")
+    if folder is not None and by_rows:
+        raise OptionError(
+            f"--out saves models that were measured for every input, but block {by_rows[0]!r} would be measured only "
+            "for the rows given; leave out --out or --rows."
+        )
+    if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
+        raise OptionError(f"--plot {picture} is not a file in an existing folder.")
+
+
 def parse_options(given: Sequence[str]) -> dict[str, Any]:
     """``name=value`` words to backend options: whole numbers, decimals, true and false are read as such.
 
@@ -125,7 +145,7 @@ def progress_of(path: Path) -> str:
     """How far a ledger is, in words."""
     _, records = ledger.read(path)
     done = sum(record.status == "done" for record in records)
-    return f"{done} of {len(records)} batches begun so far are finished and kept in {path}"
+    return f"{done} of {len(records)} batches planned so far are finished and kept in {path}"
 
 
 def job_table(path: Path) -> tuple[pd.DataFrame, str]:

@@ -1,5 +1,6 @@
 """Deployment of whole models: cost, values, uncertainty and reports."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -7,8 +8,18 @@ import pytest
 import torch
 
 import qkan
-from qkan.circuits import Circuit, QuantumLayer, backends, deploy, strongly_entangling
-from qkan.errors import DomainError, NonFiniteError, OptionError
+from qkan.circuits import (
+    Circuit,
+    PauliSum,
+    QuantumLayer,
+    Z,
+    backends,
+    deploy,
+    deployment,
+    measurement,
+    strongly_entangling,
+)
+from qkan.errors import DataError, DomainError, NonFiniteError, OptionError
 
 OPTIONS = [
     {},
@@ -63,6 +74,36 @@ def test_packing_and_mitigation_are_in_the_plan():
     assert block.shots == 100 * 10 + 400 * 2
 
 
+def test_what_is_sent_is_what_was_planned(monkeypatch):
+    """Entangled observables in several settings beside nodes, corrected and folded: circuits, jobs and progress."""
+
+    class Counting(backends.Backend):
+        name, jobs, circuits = "counting", 0, 0
+        capabilities = backends.Capabilities(exact=True, shots=True, wires=20)
+
+        def execute(self, task):
+            Counting.jobs += 1
+            Counting.circuits += len(task.rows) * len(measurement.groups(task.circuit.observables))
+            return backends.get("torch").execute(task)
+
+    totals, advanced = [], []
+
+    @contextlib.contextmanager
+    def bar(_, total):
+        totals.append(total)
+        yield advanced.append
+
+    monkeypatch.setattr(deployment, "_progress_bar", bar)
+    strings = {"ZY": 0.7, "YI": -0.1}, {"ZZ": -0.9, "YX": 0.8, "ZI": -0.8}, {"XX": -0.8}
+    circuit = Circuit(2).angle_embedding().cnot(0, 1).measure(*(PauliSum.from_strings(one) for one in strings))
+    model = torch.nn.Sequential(QuantumLayer(circuit, seed=0), qkan.KANLayer(3, 2, reps=1, seed=0))
+    options = {"shots": 100, "readout_mitigation": True, "fold_factors": (1, 3), "pack": 2, "batch_size": 4, "seed": 0}
+    run = deploy(model, Counting(), rows=inputs(9, 2), **options)
+    assert {block.route for block in run.plan().blocks} == {"nodes", "rows"}
+    assert (Counting.circuits, Counting.jobs) == (run.plan().executions, run.plan().jobs)
+    assert totals == [sum(advanced)]
+
+
 # -- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +143,39 @@ def test_circuits_without_nodes_are_measured_for_the_rows():
         run.model(x + 0.1)
     with pytest.raises(OptionError, match="block '1' has no nodes: give the input rows to measure it for"):
         exact(model)
+
+
+def test_rows_in_other_types_and_dimensions():
+    layer = QuantumLayer(Circuit(2).angle_embedding().measure(), seed=0)
+    x = inputs(2, 3, 2)
+    run = exact(layer, rows=x.numpy())
+    assert run.plan().circuits == 6
+    torch.testing.assert_close(run.model(x), layer(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(run.model(x.double()), layer(x), rtol=0, atol=1e-6)
+    by_edge = qkan.KANLayer(2, 1, reps=4, base=None, seed=0)
+    run = exact(by_edge, rows=x[:, 0])
+    assert run.plan().blocks[0].route == "rows"
+    torch.testing.assert_close(run.model(x[:, 0].double()).float(), by_edge(x[:, 0]), rtol=0, atol=1e-6)
+
+
+def test_inputs_given_by_name():
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = QuantumLayer(Circuit(2).angle_embedding().measure(), seed=0)
+
+        def forward(self, x):
+            return self.layer(x=x)
+
+    model, x = Named(), inputs(4, 2)
+    torch.testing.assert_close(exact(model, rows=x).model(x), model(x), rtol=0, atol=1e-6)
+
+
+def test_circuits_without_angles():
+    layer, x = QuantumLayer(Circuit(1).ry(0.3, 0).measure(Z(0)), seed=0), torch.zeros(3, 0)
+    run = exact(layer, rows=x, shots=1000, seed=0)
+    assert abs(run.model(x) - math.cos(0.3)).max() < 0.1
+    assert len(run.plot().axes) == 1
 
 
 def test_later_blocks_see_what_earlier_ones_returned():
@@ -210,6 +284,17 @@ def test_uncertainty_leaves_the_model_as_it_was():
     assert torch.equal(again, error)
 
 
+def test_uncertainty_beside_gradients():
+    """The error has none, where it is zero too; the mean has its own."""
+    model, x = qkan.QKAN([2, 1], reps=2, seed=0), inputs(3, 2).requires_grad_()
+    mean, error = exact(model).model(x, return_std=True, samples=2)
+    assert not error.requires_grad
+    mean.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    with pytest.raises(OptionError, match="samples=0 must be a whole number of at least 1"):
+        exact(model).model(x, return_std=True, samples=0)
+
+
 # -- reports ---------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +335,16 @@ def test_mistakes_are_one_sentence():
         exact(model, fold_factors=(1, 2))
     with pytest.raises(OptionError, match="corrects measured bits, but exact values have none: give shots=N"):
         exact(model, readout_mitigation=True)
+    with pytest.raises(OptionError, match=r"fold factors \(1, 1, 3\) must differ from one another"):
+        exact(model, shots=10, fold_factors=(1, 1, 3))
+    with pytest.raises(OptionError, match=r"fold factors \(3,\) must hold two different ones"):
+        exact(model, shots=10, fold_factors=3)
+    with pytest.raises(OptionError, match=r"delay=-1 must be a number of seconds, 0 or more"):
+        exact(model, delay=-1)
+    with pytest.raises(DataError, match="rows must be a table of numbers"):
+        exact(model, rows=[["a", "b"]])
+    with pytest.raises(DataError, match="rows holds no row"):
+        exact(model, rows=torch.zeros(0, 2))
     with pytest.raises(NonFiniteError, match="rows hold NaN or infinity"):
         exact(model, rows=[[0.1, math.nan]])
     broken = qkan.QKAN([2, 1], reps=2, seed=0)

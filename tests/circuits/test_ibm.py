@@ -240,6 +240,37 @@ def test_failures_of_the_connection_may_pass(client, service):
         backend.attach("job-9", submitted)
 
 
+def test_only_its_own_end_is_final_for_a_job_that_was_accepted(client, service, monkeypatch):
+    """Results that this account, or this release of the package, cannot read are still there."""
+    from qiskit_ibm_runtime import RuntimeJobV2
+    from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+
+    backend, submitted = IBMBackend("fake_manila", service=service, mode="job"), task()
+    job = backend.submit(submitted)
+    for failure in (RequestsApiError("unauthorized", 401), ValueError("unknown encoding")):
+        client.failure = failure
+        with pytest.raises(TransientError, match=r"^job job-0 cannot be reached now: "):
+            backend.attach("job-0", submitted)
+        with monkeypatch.context() as patch:
+            patch.setattr(RuntimeJobV2, "result", lambda self, failure=failure: (_ for _ in ()).throw(failure))
+            with pytest.raises(TransientError, match=r"^job job-0 cannot be reached now: "):
+                job.result()
+    with monkeypatch.context() as patch:
+        patch.setattr(RuntimeJobV2, "result", lambda self: None)
+        with pytest.raises(TransientError, match="job job-0 has ended, but its results are not there yet"):
+            job.result()
+    client.failure = None
+    assert job.result().values.shape == (2, 3)
+
+
+def test_numbers_are_no_jobs(client, service):
+    numbers = task(CIRCUIT.measure(PauliSum.from_strings({"I": 2.0})))
+    backend = IBMBackend("fake_manila", service=service)
+    job = backend.submit(numbers)
+    assert backend.attach(job.id, numbers).result().values.tolist() == [[2.0], [2.0]]
+    assert not client.made("program_run")
+
+
 @pytest.mark.parametrize(
     ("ending", "words"),
     [({"status": "Failed", "reason": "qubits on fire"}, "qubits on fire"), ({"status": "Cancelled"}, "cancelled")],

@@ -7,7 +7,7 @@ from circuit_cases import random_circuit, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qkan.circuits import Circuit, X, Z, data, mitigation, packing, parameter, simulate, statevector
+from qkan.circuits import Circuit, PauliSum, X, Z, data, mitigation, packing, parameter, simulate, statevector
 from qkan.circuits.measurement import all_bits, estimate, groups
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import JobError, OptionError
@@ -66,6 +66,17 @@ def test_readout_errors_are_undone_exactly(seed, wires):
     np.testing.assert_allclose(
         means(corrected, x, theta), statevector.expectations(circuit, x, theta), rtol=0, atol=1e-10
     )
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.dictionaries(st.text("IXYZ", min_size=3, max_size=3), st.floats(0.1, 1), max_size=4), max_size=4))
+def test_corrected_and_packed_circuits_need_no_further_settings(strings):
+    """What was planned is what is sent."""
+    circuit = Circuit(3).h(0).measure(*(PauliSum.from_strings(one) for one in strings))
+    errors = mitigation.ReadoutErrors(np.array([0.01, 0.02, 0.03]), np.array([0.05, 0.06, 0.07]))
+    count = len(groups(circuit.observables))
+    assert len(groups(errors.corrected(circuit).observables)) == count
+    assert len(groups(packing.pack(circuit, 3).observables)) == count
 
 
 def test_calibration_circuits():

@@ -9,11 +9,13 @@ import torch
 from backend_contract import CIRCUIT, BackendContract
 from circuit_cases import random_circuit, random_inputs
 
-from qkan.circuits import Circuit, PauliSum, X, Y, Z, data, gradients, parameter, statevector
+import qkan
+from qkan.circuits import Circuit, PauliSum, X, Y, Z, data, deploy, gradients, parameter, statevector
 from qkan.circuits.backends import get
+from qkan.circuits.backends._base import LocalJob
 from qkan.circuits.backends.pennylane import PennyLaneBackend
 from qkan.circuits.export import to_pennylane
-from qkan.errors import BackendUnavailable, DomainError, JobError, OptionError
+from qkan.errors import BackendUnavailable, DomainError, JobError, LedgerError, OptionError
 
 
 class OnDevice(BackendContract):
@@ -148,6 +150,24 @@ def test_options_reach_the_device():
     assert get("pennylane", device="lightning.qubit").name == "pennylane:lightning.qubit"
     assert get("pennylane").capabilities.wires == 20
     assert [get(f"pennylane:{name}").capabilities.wires for name in DEVICES] == [20, 26, 10]
+
+
+def test_a_plugin_may_cost_money(monkeypatch, tmp_path):
+    """It is asked for with a ledger only, and a batch whose results were lost runs again in the same call."""
+    monkeypatch.setattr("qkan.circuits.backends.pennylane._LOCAL", ("lightning.",))
+    backend, model = get("pennylane:default.qubit", shots=50, wires=2), qkan.QKAN([1, 1], reps=1, seed=0)
+    assert backend.capabilities.network
+    assert not get("pennylane:lightning.qubit").capabilities.network
+    with pytest.raises(OptionError, match="give ledger=PATH, so that none is paid for twice"):
+        deploy(model, backend, progress=False)
+    options = {"ledger": tmp_path / "run.sqlite", "progress": False, "seed": 0, "delay": 0.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalJob, "result", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deploy(model, backend, **options)
+    assert deploy(model, backend, **options).report().blocks[0].rms < 0.5
+    with pytest.raises(LedgerError, match=r"was started with options=\{'wires': '2'\}, not \{'wires': '3'\}"):
+        deploy(model, get("pennylane:default.qubit", shots=50, wires=3), **options)
 
 
 def test_mistakes_of_ones_own_are_one_sentence():

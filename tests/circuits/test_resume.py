@@ -1,5 +1,6 @@
 """Deployments that end early and go on: nothing is lost, and nothing is paid for twice."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuit_service import Service
+from circuit_service import Service, ServiceJob
 
 import qkan
-from qkan.circuits import deploy, ledger
+from qkan.circuits import deploy, ledger, submission
 from qkan.circuits.ledger import Ledger
 from qkan.errors import JobError, LedgerError, OptionError, TransientError
 
@@ -57,6 +58,15 @@ class Crash(BaseException):
     """Stands for the end of the process."""
 
 
+def crash(*_):
+    raise Crash
+
+
+def statuses(tmp_path):
+    _, records = ledger.read(tmp_path / "run.sqlite")
+    return [record.status for record in records]
+
+
 @pytest.mark.parametrize("method", ["plan", "submitting", "submitted", "done"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("call", [0, 5])
@@ -86,6 +96,46 @@ def test_crash_beside_every_entry_of_the_ledger(service, tmp_path, monkeypatch, 
         np.testing.assert_array_equal(mine, its)
 
 
+def test_a_device_that_is_calibrated_anew(service, tmp_path):
+    """Packing follows the calibration, but a run that goes on must ask for the circuits it has paid for."""
+    service.packing, service.faults = 4, [("before", JobError("not today."))]
+    with pytest.raises(JobError):
+        measured(service, tmp_path)
+    service.packing = 3
+    run = measured(service, tmp_path)
+    assert run.plan().blocks[0].copies == 4
+    assert len(service.jobs()) == run.plan().jobs == 6
+    assert measured(service, tmp_path, ledger=tmp_path / "new.sqlite", dry_run=True).plan().blocks[0].copies == 3
+
+
+def test_a_full_disk_loses_nothing(service, tmp_path, monkeypatch):
+    """The results of a job are there, but cannot be written down."""
+    limit = "PRAGMA max_page_count = 1"
+
+    def full(self, *arguments):
+        self._connection.execute(limit)
+        return done(self, *arguments)
+
+    done, large = Ledger.done, {"text": "x" * 10**5}
+    result = ServiceJob.result
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", lambda self: dataclasses.replace(result(self), metadata=large))
+        patch.setattr(Ledger, "done", full)
+        with pytest.raises(LedgerError, match=r"run.sqlite cannot be written \(database or disk is full\); jobs that"):
+            measured(service, tmp_path)
+    paid = len(service.jobs())
+    assert 0 < paid < 20
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_all_that_is_planned_is_pending(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(Service, "submit", crash)
+    with pytest.raises(Crash):
+        measured(service, tmp_path)
+    assert statuses(tmp_path) == ["submitting", *["planned"] * 19]
+
+
 def test_finished_runs_cost_nothing(service, tmp_path):
     first = measured(service, tmp_path)
     again = measured(service, tmp_path, seed=99)  # the ledger goes on with its own seed
@@ -99,6 +149,70 @@ def test_errors_that_may_pass_are_tried_again(service, tmp_path):
     service.faults = [("before", lost), ("before", lost), ("after", lost), ("before", lost)]
     measured(service, tmp_path)
     assert len(service.jobs()) == 20  # the job that was accepted although its answer was lost was found by its tag
+
+
+@pytest.mark.parametrize("error", [TransientError("the answer was lost."), JobError("the answer is no JSON.")])
+def test_a_job_whose_acceptance_was_not_heard_of_is_not_paid_again(service, tmp_path, error):
+    service.faults = [("never", JobError("")), ("after", error)]
+    with pytest.raises(JobError, match=r"batch layers.0.basis:0001 failed: the answer .*; the other 19 of 20 are kept"):
+        measured(service, tmp_path, attempts=1)
+    assert len(service.jobs()) == 20
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+    assert statuses(tmp_path) == ["done"] * 20
+
+
+@pytest.mark.parametrize("method", ["result", "attach"])
+def test_a_job_that_cannot_be_reached_is_not_paid_again(service, tmp_path, monkeypatch, method):
+    """The connection is gone for longer than patience lasts, while the job waits or runs."""
+
+    def lost(*_):
+        raise TransientError("no connection.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", lost)
+        with pytest.raises(JobError, match=r"no connection \(2 attempts\) \(19 more failed\); the other 0 of 20"):
+            measured(service, tmp_path, attempts=2)
+    assert len(service.jobs()) == 20
+    assert statuses(tmp_path) == ["submitted"] * 20
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob if method == "result" else Service, method, lost)
+        with pytest.raises(JobError, match="no connection"):
+            measured(service, tmp_path, attempts=2)
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_a_service_that_lists_jobs_late(service, tmp_path, monkeypatch):
+    service.faults = [("after", TransientError("the answer was lost."))]
+    find, late = Service.find, [None, None]
+    monkeypatch.setattr(Service, "find", lambda self, task: late.pop() if late else find(self, task))
+    measured(service, tmp_path)
+    assert len(service.jobs()) == 20
+
+
+def test_pauses_between_tries_grow(service, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(submission.time, "sleep", pauses.append)
+    monkeypatch.setattr(Service, "find", lambda self, task: None)
+    service.faults = [("before", TransientError("busy."))] * 4
+    measured(service, tmp_path, delay=1.0)
+    growing = [pause for pause in pauses if pause > 1]
+    assert growing == [2.0, 4.0, 8.0]
+
+
+def test_a_job_that_failed_is_not_found_again(service, tmp_path, monkeypatch):
+    """It is paid anew under a new tag, or the failed job would be attached for ever."""
+
+    def ended(*_):
+        raise JobError("qubits on fire.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceJob, "result", ended)
+        with pytest.raises(JobError, match="qubits on fire"):
+            measured(service, tmp_path)
+    measured(service, tmp_path)
+    assert len(service.jobs()) == len({tag for _, tag, _, _ in service.jobs()}) == 40
 
 
 def test_an_error_that_does_not_pass_names_the_batch_and_keeps_the_rest(service, tmp_path):

@@ -142,6 +142,18 @@ def test_files_that_do_not_fit(folder, rows, tmp_path):
     assert "there is no ledger at" in done.output
 
 
+def test_what_cannot_be_written_is_refused_before_anything_runs(folder, rows, tmp_path):
+    few, ledger = tmp_path / "few.csv", tmp_path / "run.sqlite"
+    pd.read_csv(rows).iloc[:2].to_csv(few, index=False)
+    common = (folder, "--shots", 10, "--ledger", ledger)
+    text = submit(*common, "--rows", few, "--out", tmp_path / "deployed", code=2)
+    assert "block 'layers.0.basis' would be measured only for the rows given; leave out --out or --rows." in text
+    assert f"--out {few} is a file; a model is saved as a folder." in submit(*common, "--out", few, code=2)
+    text = submit(*common, "--plot", tmp_path / "none" / "a.png", code=2)
+    assert "is not a file in an existing folder" in text
+    assert not ledger.exists()
+
+
 def test_interrupted_runs_say_what_is_kept(tmp_path):
     """Ctrl-C in the middle, then the same command again."""
     model = tmp_path / "wide"
@@ -157,7 +169,9 @@ def test_interrupted_runs_say_what_is_kept(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert re.search(r"interrupted; \d+ of \d+ batches begun so far are finished and kept in .*the same command", said)
+    assert re.search(
+        r"interrupted; \d+ of \d+ batches planned so far are finished and kept in .*the same command", said
+    )
     kept = _done(ledger)
     assert kept < 504
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
