@@ -181,9 +181,9 @@ def page(found: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"# Recurrent networks against nn.LSTM, {found['date']}\n\n"
         f"{found['processor']}, {found['cores']} cores, {found['threads']} threads; torch {found['torch']}, "
         f"numba {found['numba']}; commit {found['commit']}. Command: `python benchmarks/sequence.py`. "
-        "One layer with one input, r = 1 and the base branch, forward and backward with gradients to all parameters, float32, medians of "
-        "repetitions in turn; differences of outputs and gradients from float64 as relative norms. Ratios are to "
-        f"nn.LSTM.\n\n{table(rows)}"
+        "One layer with one input, r = 1 and the base branch, forward and backward with gradients to all parameters, "
+        "float32, medians of repetitions in turn; differences of outputs and gradients from float64 as relative norms. "
+        f"Ratios are to nn.LSTM.\n\n{table(rows)}"
     )
 
 
