@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
 from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral
+from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels.reference import accumulation_dtype
 
 VARIABLE = "QKAN_KERNELS"
@@ -116,6 +117,19 @@ def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: in
     """
     weight = None if weight is None else _single(weight)
     return node_ops.run(_single(u), _single(theta), weight, out_features, recipe)
+
+
+def node_matrix(
+    theta: Tensor, weight: Tensor | None, base: Tensor | None, bias: Tensor | None, shape: tuple[int, int], recipe: str
+) -> tuple[Tensor, Tensor] | None:
+    """Matrix and bias of a layer of circuits, see :mod:`qkan.kernels.node_matrix`; float32 on the CPU.
+
+    ``None`` where no kernel applies, or where something traces.
+    """
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    if traced or theta.dtype != torch.float32 or reason_for_reference(theta.dtype, theta.device) is not None:
+        return None
+    return node_matrix_module.NodeMatrix.apply(theta, weight, base, bias, shape, recipe)
 
 
 def recurrence(

@@ -23,12 +23,13 @@ def _lstm_step(gates, cell, cell_out, hidden):
     size = hidden.shape[1]
     for r in range(len(gates)):
         row, before, after, out = gates[r], cell[r], cell_out[r], hidden[r]
-        sigmoid(row[: 2 * size], row[: 2 * size])
-        tanh(row[2 * size : 3 * size], row[2 * size : 3 * size])
-        sigmoid(row[3 * size :], row[3 * size :])
+        sigmoid(row[: 2 * size])
+        tanh(row[2 * size : 3 * size])
+        sigmoid(row[3 * size :])
         for i in range(size):
             after[i] = row[size + i] * before[i] + row[i] * row[2 * size + i]
-        tanh(after, out)
+            out[i] = after[i]
+        tanh(out)
         for i in range(size):
             out[i] *= row[3 * size + i]
 
@@ -40,7 +41,8 @@ def _lstm_step_backward(gates, before, after, grad_hidden, grad_cell, out):
     squashed = np.empty(size, f4)
     for r in range(len(gates)):
         row, upstream, line = gates[r], grad_hidden[r], out[r]
-        tanh(after[r], squashed)
+        squashed[:] = after[r]
+        tanh(squashed)
         for i in range(size):
             a, f, g, o = row[i], row[size + i], row[2 * size + i], row[3 * size + i]
             by_cell = grad_cell[r, i] + upstream[i] * o * (_ONE - squashed[i] * squashed[i])
@@ -57,11 +59,11 @@ def _gru_step(gates, before, hidden):
     size = hidden.shape[1]
     for r in range(len(gates)):
         row = gates[r]
-        sigmoid(row[: 2 * size], row[: 2 * size])
+        sigmoid(row[: 2 * size])
         candidate = row[2 * size : 3 * size]
         for i in range(size):
             candidate[i] += row[i] * row[3 * size + i]
-        tanh(candidate, candidate)
+        tanh(candidate)
         for i in range(size):
             hidden[r, i] = candidate[i] + row[size + i] * (before[r, i] - candidate[i])
 

@@ -46,21 +46,21 @@ def _held(x, limit):
 
 
 @njit(cache=True, fastmath={"contract"})
-def sigmoid(x, out):
-    """Out = 1/(1 + e^-x), of one row."""
-    for i in range(out.size):
-        out[i] = _ONE / (_ONE + _exp(-_held(x[i], f4(87))))
+def sigmoid(x):
+    """1/(1 + e^-x) of one row, in place: with an output of its own, memory that overlaps would forbid vectors."""
+    for i in range(x.size):
+        x[i] = _ONE / (_ONE + _exp(-_held(x[i], f4(87))))
 
 
 @njit(cache=True, fastmath={"contract"})
-def tanh(x, out):
-    """Out = tanh x, of one row."""
-    for i in range(out.size):
+def tanh(x):
+    """Tanh of one row, in place."""
+    for i in range(x.size):
         v = x[i]
         far = _ONE - _TWO / (_exp(_held(_TWO * v, f4(87))) + _ONE)
         s = v * v
         near = v + v * s * (_T3 + s * (_T5 + s * (_T7 + s * (_T9 + s * _T11))))
-        out[i] = near if abs(v) < f4(0.625) else far
+        x[i] = near if abs(v) < f4(0.625) else far
 
 
 @njit(cache=True, fastmath={"contract"})

@@ -17,7 +17,7 @@ from qkan.circuits.backends import Backend
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import DomainError, OptionError, RefineError, ShapeError, check_choice, check_positive
-from qkan.kernels import dispatch, node_ops, program, spectral
+from qkan.kernels import dispatch, node_matrix, node_ops, program, spectral
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, arccos_angle, expectation_z
 
 #: More nodes per edge than this would make coefficient tensors of hundreds of megabytes at ordinary widths.
@@ -190,6 +190,26 @@ class Daruan(FeatureBasis):
         if found is None:
             found = self._circuits(self.theta.unsqueeze(-2), self.node_angles) @ self.transform
         return self._per_edge(found.to(self.theta.dtype))
+
+    def matrix(
+        self, weight: Tensor | None = None, base: Tensor | None = None, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The layer as one product with all features but the constant: matrix (K', n, m) and bias (m,).
+
+        Args:
+            weight: (m, n) edge weights, or ``None`` for 1.
+            base: (m, n) weights of one more feature, the base branch, or ``None``.
+            bias: (m,), to which the constant feature's part is added, or ``None``.
+
+        Raises:
+            OptionError: for encoding "edge".
+        """
+        self._need_nodes()
+        shape = self.out_features, self.in_features
+        found = None
+        if self.backend is None:
+            found = dispatch.node_matrix(self.theta, weight, base, bias, shape, self._recipe)
+        return found or node_matrix.from_coefficients(self.coefficients(), weight, base, bias, shape)
 
     @property
     def folds(self) -> bool:  # type: ignore[override]

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from qkan import bases
 from qkan._random import generator, spawn
-from qkan.bases import Basis
+from qkan.bases import Basis, Daruan
 from qkan.bases._base import FeatureBasis, normal_nodes
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.layers.frozen import FrozenKANLayer
@@ -125,6 +125,21 @@ class KANLayer(nn.Module):
         if weight is not None:
             found = found * weight.unsqueeze(-1)
         return found if self.base is None else torch.cat([found, self._masked(self.base_weight).unsqueeze(-1)], -1)
+
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        """A DARUAN layer as one product with all features but the constant: matrix (K', n, m) and bias (m,).
+
+        The features are the harmonics cos x … cos Dx, sin x … sin Dx (products of those for encoding "shared") and,
+        with a base branch, the base activation.
+
+        Raises:
+            OptionError: the basis is not DARUAN, or not features times coefficients.
+        """
+        basis = self._feature_basis()
+        if not isinstance(basis, Daruan):
+            raise OptionError(f"only a layer of DARUAN circuits has such a matrix, not one of basis {basis.name!r}.")
+        base = None if self.base is None else self._masked(self.base_weight)
+        return basis.matrix(self._edge_weight(), base, self.bias)
 
     def refine(self, size: int) -> KANLayer:
         """A layer with a larger basis (finer grid, higher degree, more repetitions) and the same function.

@@ -14,6 +14,7 @@ from qkan._random import spawn
 from qkan.bases import Daruan
 from qkan.errors import OptionError, ShapeError, check_positive
 from qkan.kernels import dispatch
+from qkan.kernels.node_matrix import from_coefficients
 from qkan.kernels.recurrence_ops import STEPS, Kind, State, scan
 from qkan.layers import KANLayer
 from qkan.layers.linear import linear
@@ -22,33 +23,61 @@ from qkan.models.jhcg import JHCGNet
 
 @dataclass(frozen=True)
 class FoldedGates:
-    """Pre-activations of all gates as features times coefficients, computed once for a whole sequence.
+    """Gates whose pre-activations are features times coefficients, which are computed once for a whole sequence.
 
     Attributes:
         layer: whose features they are.
-        coefficients: (G, N, K).
-        bias: (G,).
-        encoder: linear map from [x, h] to the N inputs of the layer; ``None`` if those are its inputs.
+        encoder: linear map from [x, h] to the inputs of the layer; ``None`` if those are its inputs.
+        decoder: linear map from its outputs to the G gates, which becomes one with the coefficients.
+        split: inputs of a GRU cell whose gates r, z, n become r, z, a, b: a is n's part by these inputs, with the
+            bias, b that by the hidden state. ``None`` leaves the gates as they are.
     """
 
     layer: KANLayer
-    coefficients: Tensor
-    bias: Tensor
     encoder: nn.Linear | None = None
+    decoder: nn.Linear | None = None
+    split: int | None = None
 
-    def __call__(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """(..., G): features and one matrix product."""
-        v = torch.cat([x, hidden], -1)
-        features = self.layer.features(v if self.encoder is None else self.encoder(v))
-        return functional.linear(features.flatten(-2), self.coefficients.flatten(-2), self.bias)
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """(G, N, K) and the bias (G,)."""
+        found = self.layer.coefficients()
+        bias = found.new_zeros(len(found)) if self.layer.bias is None else self.layer.bias
+        if self.decoder is not None:
+            found = torch.einsum("go,onk->gnk", self.decoder.weight, found)
+            bias = functional.linear(bias, self.decoder.weight, self.decoder.bias)
+        return (found, bias) if self.split is None else _split_candidate(found, bias, self.split)
 
-    def with_candidate_split(self, inputs: int) -> FoldedGates:
-        """Gates r, z, n of a GRU as r, z, a, b: n's part by the first ``inputs`` inputs with the bias, and the rest."""
-        before, candidate = self.coefficients.split([2 * len(self.bias) // 3, len(self.bias) // 3])
-        of_x = torch.cat([candidate[:, :inputs], torch.zeros_like(candidate[:, inputs:])], 1)
-        of_hidden = torch.cat([torch.zeros_like(candidate[:, :inputs]), candidate[:, inputs:]], 1)
-        bias = functional.pad(self.bias, (0, len(candidate)))
-        return FoldedGates(self.layer, torch.cat([before, of_x, of_hidden]), bias, self.encoder)
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        """(K', N, G) and the bias (G,), with the part of the constant feature."""
+        if self.split is not None:
+            coefficients, bias = self.coefficients()
+            return from_coefficients(coefficients, None, None, bias, (len(coefficients), coefficients.shape[1]))
+        matrix, bias = self.layer.matrix()
+        if self.decoder is None:
+            return matrix, bias
+        return matrix @ self.decoder.weight.t(), functional.linear(bias, self.decoder.weight, self.decoder.bias)
+
+    def each_step(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function (x, h) -> pre-activations (..., G): features and one matrix product."""
+        coefficients, bias = self.coefficients()
+        matrix = coefficients.flatten(-2)
+
+        def gates(x: Tensor, hidden: Tensor) -> Tensor:
+            v = torch.cat([x, hidden], -1)
+            features = self.layer.features(v if self.encoder is None else self.encoder(v))
+            return functional.linear(features.flatten(-2), matrix, bias)
+
+        return gates
+
+    def run(self, cell: str, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """All steps of x (T, B, n) by the compiled time loop: outputs and last state."""
+        matrix, bias = self.matrix()
+        encode = None
+        if self.encoder is not None:
+            of_x, of_hidden = self.encoder.weight.split([x.shape[-1], state[0].shape[-1]], 1)
+            x, encode = functional.linear(x, of_x, self.encoder.bias), of_hidden.t()
+        kind = Kind(cell, self.layer.basis.degree, self.layer.base is not None)  # type: ignore[arg-type]
+        return dispatch.recurrence(x, state, matrix, bias, encode, lengths, kind)
 
     def reason_for_loop(self, x: Tensor) -> str | None:
         """Why the compiled time loop cannot run for inputs like ``x``, or ``None``."""
@@ -61,32 +90,27 @@ class FoldedGates:
             return f"there is no compiled time loop for base={layer.base!r}"
         return dispatch.reason_for_reference(torch.promote_types(x.dtype, basis.theta.dtype), x.device)
 
-    def run(self, cell: str, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """All steps of x (T, B, n) by the compiled time loop: outputs and last state."""
-        encode = None
-        if self.encoder is not None:
-            of_x, of_hidden = self.encoder.weight.split([x.shape[-1], state[0].shape[-1]], 1)
-            x, encode = functional.linear(x, of_x, self.encoder.bias), of_hidden.t()
-        matrix = self.coefficients[..., 1:].permute(2, 1, 0)
-        bias = self.bias + self.coefficients[..., 0].sum(-1)
-        kind = Kind(cell, self.layer.basis.degree, self.layer.base is not None)  # type: ignore[arg-type]
-        return dispatch.recurrence(x, state, matrix, bias, encode, lengths, kind)
+
+def _split_candidate(coefficients: Tensor, bias: Tensor, inputs: int) -> tuple[Tensor, Tensor]:
+    """From gates r, z, n to r, z, a, b; see :class:`FoldedGates`."""
+    size = len(bias) // 3
+    before, candidate = coefficients.split([2 * size, size])
+    of_x, of_hidden = candidate.split([inputs, candidate.shape[1] - inputs], 1)
+    of_x = functional.pad(of_x, (0, 0, 0, of_hidden.shape[1]))
+    of_hidden = functional.pad(of_hidden, (0, 0, inputs, 0))
+    return torch.cat([before, of_x, of_hidden]), functional.pad(bias, (0, size))
 
 
-def fold(gates: nn.Module) -> FoldedGates | None:
-    """Gates as features times coefficients, where they have that form; a linear decoder and the core become one."""
-    if isinstance(gates, KANLayer) and gates.basis.folds:
-        coefficients = gates.coefficients()
-        bias = coefficients.new_zeros(len(coefficients)) if gates.bias is None else gates.bias
-        return FoldedGates(gates, coefficients, bias)
-    if not isinstance(gates, JHCGNet) or not isinstance(gates.core, KANLayer):
+def fold(gates: nn.Module, split: int | None = None) -> FoldedGates | None:
+    """Gates as features times coefficients, where they have that form."""
+    if isinstance(gates, KANLayer):
+        return FoldedGates(gates, split=split) if gates.basis.folds else None
+    if not isinstance(gates, JHCGNet) or not isinstance(gates.core, KANLayer) or not gates.core.basis.folds:
         return None
-    encoder, decoder, core = gates.encoder, gates.decoder, fold(gates.core)
-    if core is None or not isinstance(encoder, nn.Linear) or not isinstance(decoder, nn.Linear):
+    encoder, decoder = gates.encoder, gates.decoder
+    if not isinstance(encoder, nn.Linear) or not isinstance(decoder, nn.Linear):
         return None
-    coefficients = (decoder.weight @ core.coefficients.flatten(1)).view(-1, *core.coefficients.shape[1:])
-    bias = functional.linear(core.bias, decoder.weight, decoder.bias)
-    return FoldedGates(core.layer, coefficients, bias, encoder)
+    return FoldedGates(gates.core, encoder, decoder)
 
 
 class RecurrentCell(nn.Module):
@@ -152,7 +176,8 @@ class RecurrentCell(nn.Module):
 
     def step(self, folded: FoldedGates | None = None) -> Callable[[Tensor, State], State]:
         """A function (x, state) -> state for one step, with what all steps share computed beforehand."""
-        gates = folded or self._folded() or self._gates_in_every_step
+        folded = folded or self._folded()
+        gates = self._gates_in_every_step if folded is None else folded.each_step()
 
         def advance(x: Tensor, state: State) -> State:
             hidden, *cell = STEPS[self.kind](gates(x, state[0]), state)
@@ -172,8 +197,7 @@ class RecurrentCell(nn.Module):
     # -- internals ---------------------------------------------------------------------------------------
 
     def _folded(self) -> FoldedGates | None:
-        folded = fold(self.gates)
-        return folded.with_candidate_split(self.input_size) if folded is not None and self._splits else folded
+        return fold(self.gates, self.input_size if self._splits else None)
 
     @property
     def _splits(self) -> bool:

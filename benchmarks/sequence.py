@@ -1,0 +1,226 @@
+"""Recurrent networks side by side with ``torch.nn.LSTM``: ``python benchmarks/sequence.py``.
+
+nn.LSTM, QKANLSTM, HQKANLSTM and, after ``make bench-peers``, an LSTM assembled from four networks of the published
+package take turns, forward and backward with gradients to all parameters; figures are medians. Beforehand outputs and
+gradients of the toolkit's networks are compared with their plain float64 form. The published package runs in a process
+of its own. The table is printed; ``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+ROOT = Path(__file__).resolve().parent.parent
+PEER = ROOT / "build" / "peers" / "official"
+#: Hidden size, steps, batch; and how many times the time of nn.LSTM the toolkit may take.
+CASES = {(8, 64, 16): 2.0, (32, 64, 64): 4.0, (5, 4, 10): 2.0}
+NAMES = {"lstm": "nn.LSTM", "qkan": "QKANLSTM", "hqkan": "HQKANLSTM", "official": "LSTM of four official QKANs"}
+#: Largest relative difference of outputs and gradients from float64.
+AGREEMENT = 5e-6
+
+
+class OfficialLSTM(nn.Module):
+    """Four networks of the published package as the gates, with its exact solver, r = 1 and the base branch."""
+
+    def __init__(self, inputs: int, hidden: int):
+        super().__init__()
+        from qkan import QKAN
+
+        self.hidden = hidden
+        options = {"reps": 1, "solver": "exact", "fast_measure": False, "ba_trainable": True, "device": "cpu"}
+        self.gates = nn.ModuleList(QKAN([inputs + hidden, hidden], seed=gate, **options) for gate in range(4))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        h = c = x.new_zeros(x.shape[1], self.hidden)
+        outputs = []
+        for x_t in x:
+            i, f, g, o = (gate(torch.cat([x_t, h], -1)) for gate in self.gates)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            outputs.append(h)
+        return torch.stack(outputs), None
+
+
+def build(name: str, hidden: int) -> nn.Module:
+    """One network with one input."""
+    if name == "lstm":
+        return nn.LSTM(1, hidden)
+    if name == "official":
+        return OfficialLSTM(1, hidden)
+    from qkan import HQKANLSTM, QKANLSTM
+
+    return QKANLSTM(1, hidden, seed=0) if name == "qkan" else HQKANLSTM(1, hidden, seed=0)
+
+
+class Run:
+    """Forward and backward of one network."""
+
+    def __init__(self, name: str, case: tuple[int, int, int]):
+        hidden, steps, batch = case
+        self.model = build(name, hidden)
+        local = torch.Generator().manual_seed(1)
+        self.x = torch.randn(steps, batch, 1, generator=local)
+        self.grad = torch.randn(steps, batch, hidden, generator=local)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def __call__(self) -> list[Tensor]:
+        out = self.model(self.x)[0]
+        return [out.detach(), *torch.autograd.grad(out, self.parameters, self.grad, allow_unused=True)]
+
+    def seconds(self) -> float:
+        """Seconds of one run, the mean over at least 0.02 s."""
+        runs, start = 0, time.perf_counter()
+        while runs == 0 or time.perf_counter() - start < 0.02:
+            self()
+            runs += 1
+        return (time.perf_counter() - start) / runs
+
+
+def difference(run: Run) -> float:
+    """Largest relative difference, in norm, of outputs and gradients from those in float64."""
+    found = run()
+    run.model, run.x, run.grad = run.model.double(), run.x.double(), run.grad.double()
+    exact = run()
+    return max(float((mine - true).norm() / true.norm()) for mine, true in zip(found, exact, strict=True))
+
+
+class Peer:
+    """The published package in a process of its own: one line asks for a time, one line answers."""
+
+    def __init__(self, case: tuple[int, int, int], threads: int):
+        settings = {**os.environ, "PYTHONPATH": str(PEER), "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, str(Path(__file__).resolve()), "--serve", json.dumps([case, threads])]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, **pipes, env=settings, cwd=tempfile.gettempdir())
+
+    def seconds(self) -> float:
+        """Seconds of one run there."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("time\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the process with the published package stopped; its message is above.")
+        return float(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def serve(text: str) -> None:
+    """Answer with a time for every line, with the published package under the name qkan."""
+    case, threads = json.loads(text)
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_num_threads(threads)
+    run = Run("official", tuple(case))
+    for _ in sys.stdin:
+        answer.write(f"{run.seconds()}\n")
+        answer.flush()
+
+
+def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bool) -> dict[str, Any]:
+    """Medians of all networks, taking turns."""
+    names = ["lstm", "qkan", "hqkan"]
+    differences = {name: difference(Run(name, case)) for name in names[1:]}
+    for name, off in differences.items():
+        if not off < AGREEMENT:
+            raise SystemExit(f"{NAMES[name]} at {case} differs from float64 by {off:.1e}.")
+    sides: dict[str, Any] = {name: Run(name, case) for name in names}
+    if peer:
+        sides["official"] = Peer(case, threads)
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(repetitions + 2):
+        for name, side in sides.items():
+            taken = side.seconds()
+            if turn >= 2:  # the first two warm up
+                times[name].append(taken)
+    if peer:
+        sides["official"].close()
+    seconds = {name: median(taken) for name, taken in times.items()}
+    row = {"hidden": case[0], "steps": case[1], "batch": case[2], "target": CASES.get(case)}
+    return {**row, "seconds": seconds, "all_seconds": times, "differences": differences}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    names = [name for name in NAMES if name in rows[0]["seconds"]]
+    head = "".join(f" {NAMES[name]}, ms |" for name in names)
+    lines = [f"| H | T | B |{head} ratio QKANLSTM | ratio HQKANLSTM | goal | largest difference |"]
+    lines.append("|---" * (len(names) + 7) + "|")
+    for row in rows:
+        seconds, goal = row["seconds"], row["target"]
+        cells = [f"{1e3 * seconds[name]:.3g}" for name in names]
+        if "official" in seconds:
+            cells[-1] += f" ({seconds['official'] / seconds['lstm']:.0f} ×)"
+        cells += [f"{seconds[name] / seconds['lstm']:.2f}" for name in ("qkan", "hqkan")]
+        cells += ["" if goal is None else f"{goal:g}", f"{max(row['differences'].values()):.0e}"]
+        lines.append(f"| {row['hidden']} | {row['steps']} | {row['batch']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def page(found: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The table with where and how it was measured."""
+    return (
+        f"# Recurrent networks against nn.LSTM, {found['date']}\n\n"
+        f"{found['processor']}, {found['cores']} cores, {found['threads']} threads; torch {found['torch']}, "
+        f"numba {found['numba']}; commit {found['commit']}. Command: `python benchmarks/sequence.py`. "
+        "One layer with one input, r = 1 and the base branch, forward and backward with gradients to all parameters, "
+        "float32, medians of repetitions in turn; differences of outputs and gradients from float64 as relative norms. "
+        f"Ratios are to nn.LSTM.\n\n{table(rows)}"
+    )
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--cases", nargs="+", default=None, metavar="H,T,B", help="other sizes than those of the goals")
+    parser.add_argument("--no-peer", action="store_true", help="leave the published package out")
+    parser.add_argument("--out", type=Path, help="folder for DATE-sequence.json and .md")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, and write where asked to."""
+    options = parse(arguments)
+    if options.serve:
+        serve(options.serve)
+        return
+    peer = PEER.exists() and not options.no_peer
+    if not peer and not options.no_peer:
+        print("the published package is not installed for comparison; run make bench-peers.", file=sys.stderr)
+    torch.set_num_threads(options.threads)
+    cases = CASES if options.cases is None else [tuple(map(int, text.split(","))) for text in options.cases]
+    rows = [measure(case, options.repetitions, options.threads, peer) for case in cases]  # type: ignore[arg-type]
+    print(table(rows), end="")
+    if options.out:
+        import environment
+
+        found = environment.describe(options.threads, peer)
+        options.out.mkdir(parents=True, exist_ok=True)
+        stem = options.out / f"{found['date']}-sequence"
+        stem.with_suffix(".json").write_text(json.dumps({"environment": found, "rows": rows}, indent=1) + "\n")
+        stem.with_suffix(".md").write_text(page(found, rows))
+
+
+if __name__ == "__main__":
+    main()
