@@ -89,11 +89,11 @@ def test_what_is_sent_is_what_was_planned(monkeypatch):
     totals, advanced = [], []
 
     @contextlib.contextmanager
-    def bar(_, total):
+    def bar(show, label, total, stderr):
         totals.append(total)
-        yield advanced.append
+        yield lambda circuits, key: advanced.append(circuits)
 
-    monkeypatch.setattr(deployment, "_progress_bar", bar)
+    monkeypatch.setattr(deployment, "progress_bar", bar)
     strings = {"ZY": 0.7, "YI": -0.1}, {"ZZ": -0.9, "YX": 0.8, "ZI": -0.8}, {"XX": -0.8}
     circuit = Circuit(2).angle_embedding().cnot(0, 1).measure(*(PauliSum.from_strings(one) for one in strings))
     model = torch.nn.Sequential(QuantumLayer(circuit, seed=0), qkan.KANLayer(3, 2, reps=1, seed=0))
