@@ -24,17 +24,18 @@ _REGISTRY: dict[str, type[Basis]] = {}
 _BasisType = TypeVar("_BasisType", bound="type[Basis]")
 
 
-def register(name: str) -> Callable[[_BasisType], _BasisType]:
+def register(name: str, listed: bool = True) -> Callable[[_BasisType], _BasisType]:
     """Class decorator: make a basis known to layers and models under ``name``.
 
-    Defining the same class again, as in a notebook, replaces it; another class under a taken name is an error.
+    Defining the same class again, as in a notebook, replaces it; another class under a taken name is an error. A basis
+    that is not ``listed`` is found by its name and left out of :func:`names`: it is made by others, not chosen.
     """
 
     def add(cls: _BasisType) -> _BasisType:
         taken = _REGISTRY.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise OptionError(f"the basis name {name!r} is taken by {taken.__qualname__}; choose another.")
-        cls.name = name
+        cls.name, cls.listed = name, listed
         _REGISTRY[name] = cls
         return cls
 
@@ -42,8 +43,8 @@ def register(name: str) -> Callable[[_BasisType], _BasisType]:
 
 
 def names() -> list[str]:
-    """Names of all known bases, sorted."""
-    return sorted(_REGISTRY)
+    """Names of the bases to choose from, sorted."""
+    return sorted(name for name, cls in _REGISTRY.items() if cls.listed)
 
 
 def get(name: str | type[Basis]) -> type[Basis]:
@@ -86,12 +87,14 @@ class Basis(nn.Module):
 
     Attributes:
         name: registered name.
+        listed: whether :func:`names` has it.
         free_amplitude: True if the edge functions may take any size, so that initialisation can scale them.
         default_init: initialisation scheme a layer uses when none is named: "variance" or "power".
         folds: True if the layer is features times coefficients, so that inference needs the coefficients only.
     """
 
     name: ClassVar[str] = "basis"
+    listed: ClassVar[bool] = True
     free_amplitude: ClassVar[bool] = False
     default_init: ClassVar[str] = "variance"
     folds: bool = False

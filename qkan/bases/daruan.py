@@ -47,6 +47,8 @@ class Daruan(FeatureBasis):
         groups: number of circuits shared by all outputs and, in turn, by the inputs (input i uses circuit
             i mod groups), as in the published grouped QKAN; ``None`` gives every edge its own. With few groups the
             edges' means add up over the inputs, so the output has an offset that grows with n.
+        shift: trainable preactivation bias b where w is trainable. ``None`` (default) has one where no gate absorbs it
+            ("mix" and "px"); the published code has one everywhere, which ``True`` gives.
         backend: where the circuits run, a name or a backend of :mod:`qkan.circuits.backends`. ``None`` (default) is the
             compiled exact path. Others evaluate the nodes (every row for encoding "edge") and train by the
             parameter-shift rule, with shots too; they are not saved with the layer.
@@ -80,6 +82,7 @@ class Daruan(FeatureBasis):
         readout: str = "z",
         groups: int | None = None,
         extend: str | None = None,
+        shift: bool | None = None,
         backend: str | Backend | None = None,
         seed: int | None = None,
     ):
@@ -106,7 +109,9 @@ class Daruan(FeatureBasis):
         self.theta = nn.Parameter(torch.empty(*edge_shape, self.circuit.num_parameters))
         leading = edge_shape if encoding == "edge" else (in_features,)
         has_frequency = encoding != "fixed"
-        has_shift = has_frequency and ansatz in _BIASED
+        if shift and not has_frequency:
+            raise OptionError("shift=True needs trainable data weights: use encoding='shared' or 'edge'.")
+        has_shift = has_frequency and (ansatz in _BIASED if shift is None else shift)
         self.frequency = nn.Parameter(torch.empty(*leading, self.reps)) if has_frequency else None
         self.shift = nn.Parameter(torch.empty(*leading, self.reps)) if has_shift else None
         self.build_constants()
@@ -147,7 +152,8 @@ class Daruan(FeatureBasis):
 
     def config(self) -> dict[str, Any]:
         keys = ("reps", "ansatz", "encoding", "frequencies", "readout", "groups", "extend")
-        return {key: getattr(self, key) for key in keys}
+        own_shift = (self.shift is not None) != (self.frequency is not None and self.ansatz in _BIASED)
+        return {key: getattr(self, key) for key in keys} | ({"shift": self.shift is not None} if own_shift else {})
 
     # -- features times coefficients ---------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from qkan.bases._base import Basis, register
 from qkan.bases.daruan import Daruan
 from qkan.circuits.measured import MeasuredRows, MeasuredValues
 from qkan.errors import OptionError
-from qkan.kernels import spectral
+from qkan.kernels import node_matrix, spectral
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, expectation_z
 
 
@@ -26,7 +26,7 @@ class _Measured(Daruan):
         return "its circuits were measured"
 
 
-@register("daruan_measured")
+@register("daruan_measured", listed=False)
 class MeasuredDaruan(_Measured, MeasuredValues):
     """DARUAN edges that are interpolated between what a backend measured at the nodes.
 
@@ -63,6 +63,13 @@ class MeasuredDaruan(_Measured, MeasuredValues):
         else:
             transform = self.transform.to(self.theta)
         return self.node_values() @ transform
+
+    def matrix(
+        self, weight: Tensor | None = None, base: Tensor | None = None, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self._need_nodes()
+        shape = self.out_features, self.in_features
+        return node_matrix.from_coefficients(self.coefficients(), weight, base, bias, shape)
 
     def edges(self, x: Tensor) -> Tensor:
         if self.encoding != "edge":

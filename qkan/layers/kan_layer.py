@@ -37,7 +37,8 @@ class KANLayer(nn.Module):
         basis: name of a registered basis (``qkan.bases.names()``) or a :class:`~qkan.bases.Basis` class.
         base: activation of the base branch ("silu", "gelu", "relu", "tanh", "identity"); ``None`` leaves it out.
         scale: trainable edge scale, as in pykan's ``scale_sp``.
-        bias: trainable output bias.
+        bias: trainable output bias; "edge" gives every edge its own inside the edge scale, as the published DARUAN code
+            has it, which adds parameters but no functions.
         mask: (m, n) of 0 and 1; edges at 0 are pruned: they contribute nothing and receive no gradient.
         seed: of local generators; ``None`` draws fresh entropy. Global random state is never touched.
         init: "variance" gives the output a standard deviation of about 1 for standard-normal input at every width,
@@ -62,7 +63,7 @@ class KANLayer(nn.Module):
         *,
         base: str | None = "silu",
         scale: bool = True,
-        bias: bool = True,
+        bias: bool | str = True,
         mask: Tensor | None = None,
         seed: int | None = None,
         init: str | None = None,
@@ -72,6 +73,7 @@ class KANLayer(nn.Module):
         basis_class = bases.get(basis)
         _check_options(basis_class, basis_options)
         check_choice("base", base, (*ACTIVATIONS, None))
+        check_choice("bias", bias, (True, False, "edge"))
         check_choice("init", init, ("variance", "power", None))
         basis_seed, own_seed = spawn(seed, 2)
         self.basis = basis_class(in_features, out_features, seed=basis_seed, **basis_options)
@@ -83,7 +85,8 @@ class KANLayer(nn.Module):
         edge_shape = (self.out_features, self.in_features)
         self.scale = nn.Parameter(torch.ones(edge_shape)) if scale else None
         self.base_weight: Any = nn.Parameter(torch.zeros(edge_shape)) if base else None
-        self.bias = nn.Parameter(torch.zeros(self.out_features)) if bias else None
+        bias_shape = edge_shape if bias == "edge" else (self.out_features,)
+        self.bias = nn.Parameter(torch.zeros(bias_shape)) if bias else None
         self.register_buffer("mask", None)
         self.set_mask(mask)
         self._calibrate(own_seed)
@@ -92,10 +95,18 @@ class KANLayer(nn.Module):
         y = self.basis(x, self._edge_weight())
         if self.base is not None:
             y = y + functional.linear(ACTIVATIONS[self.base](x), self._masked(self.base_weight))
-        return y if self.bias is None else y + self.bias
+        bias = self.output_bias()
+        return y if bias is None else y + bias
+
+    def output_bias(self) -> Tensor | None:
+        """What is added to the output, (m,), or ``None``."""
+        if self.bias is None or self.bias.dim() == 1:
+            return self.bias
+        weight = self._edge_weight()
+        return (self.bias if weight is None else self.bias * weight).sum(-1)
 
     def edges(self, x: Tensor) -> Tensor:
-        """Every edge's contribution, x (..., n) -> (..., m, n); with the bias they sum to the output."""
+        """Every edge's contribution, x (..., n) -> (..., m, n); with :meth:`output_bias` they sum to the output."""
         edges = self.basis.edges(x)
         weight = self._edge_weight()
         if weight is not None:
@@ -139,7 +150,7 @@ class KANLayer(nn.Module):
         if not isinstance(basis, Daruan):
             raise OptionError(f"only a layer of DARUAN circuits has such a matrix, not one of basis {basis.name!r}.")
         base = None if self.base is None else self._masked(self.base_weight)
-        return basis.matrix(self._edge_weight(), base, self.bias)
+        return basis.matrix(self._edge_weight(), base, self.output_bias())
 
     def refine(self, size: int) -> KANLayer:
         """A layer with a larger basis (finer grid, higher degree, more repetitions) and the same function.
@@ -156,13 +167,13 @@ class KANLayer(nn.Module):
 
     def freeze(self) -> FrozenKANLayer:
         """The layer for inference, its coefficients computed once; later changes of this layer do not reach it."""
-        weight = self._edge_weight()
+        weight, bias = self._edge_weight(), self.output_bias()
         return FrozenKANLayer(
             copy.deepcopy(self.basis),
             None if weight is None else weight.detach(),
             ACTIVATIONS[self.base] if self.base else None,
             self._masked(self.base_weight).detach() if self.base else None,
-            None if self.bias is None else self.bias.detach(),
+            None if bias is None else bias.detach(),
         )
 
     def set_mask(self, mask: Tensor | None) -> None:
@@ -186,7 +197,7 @@ class KANLayer(nn.Module):
             "basis": self.basis.name,
             "base": self.base,
             "scale": self.scale is not None,
-            "bias": self.bias is not None,
+            "bias": "edge" if self.bias is not None and self.bias.dim() == 2 else self.bias is not None,
             "init": self.init,
             **self.basis.config(),
         }

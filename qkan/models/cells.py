@@ -41,7 +41,8 @@ class FoldedGates:
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """(G, N, K) and the bias (G,)."""
         found = self.layer.coefficients()
-        bias = found.new_zeros(len(found)) if self.layer.bias is None else self.layer.bias
+        bias = self.layer.output_bias()
+        bias = found.new_zeros(len(found)) if bias is None else bias
         if self.decoder is not None:
             found = torch.einsum("go,onk->gnk", self.decoder.weight, found)
             bias = functional.linear(bias, self.decoder.weight, self.decoder.bias)

@@ -96,11 +96,12 @@ class JHCGNet(Network):
 class HQKAN(JHCGNet):
     """A JHCG net with a DARUAN core and linear ends (Jiang et al., arXiv 2509.14026).
 
-    Its parameter counts are those published where the core is bare or has the base branch only: 16,638 for
-    ``HQKAN(768, 768, latent=10, reps=1, scale=False, bias=False)``, GPT-2's feed-forward block, and 3,304 for
-    ``HQKAN(256, 100, latent=(8, 7), reps=3, base=None, scale=False, bias=False)``, a CIFAR-100 head. The published
-    grouped core has an output bias per edge and preactivation biases. One bias per output does the same as the former,
-    and a gate absorbs the latter, so ``groups=3, encoding="edge"`` counts 16,363 where 16,456 is published.
+    Its parameter counts are those published: 16,638 for ``HQKAN(768, 768, latent=10, reps=1, scale=False,
+    bias=False)``, GPT-2's feed-forward block, 3,304 for ``HQKAN(256, 100, latent=(8, 7), reps=3, base=None,
+    scale=False, bias=False)``, a CIFAR-100 head, and 16,456 for the grouped ``HQKAN(768, 768, latent=10, reps=1,
+    groups=3, encoding="edge", bias="edge", shift=True)``. The last two options bring 93 parameters that add no
+    functions (a bias per edge instead of per output, and preactivation biases, which a gate absorbs); they are off by
+    default.
 
     Args:
         in_features: n.

@@ -20,6 +20,7 @@ from qkan.circuits import (
     strongly_entangling,
 )
 from qkan.errors import DataError, DomainError, NonFiniteError, OptionError
+from qkan.models.forecaster import Forecaster
 
 OPTIONS = [
     {},
@@ -235,6 +236,18 @@ def test_measured_networks_are_saved_and_loaded(tmp_path):
     torch.testing.assert_close(loaded(x), run.model(x), rtol=0, atol=0)
     assert not torch.allclose(loaded(x), model(x), atol=1e-3)
     assert loaded.layers[0].basis.variances.min() > 0
+
+
+@pytest.mark.parametrize("kind", ["qkan-lstm", "hqkan-lstm", "qkan-gru"])
+def test_recurrent_networks_use_what_was_measured(kind):
+    """Their time loop takes coefficients from the basis without calling it."""
+    model, x = Forecaster(kind, 3, seed=0), inputs(5, 6, 1)
+    torch.testing.assert_close(exact(model).model(x), model(x), rtol=0, atol=1e-5)
+    run = exact(model, shots=50, seed=0)
+    mean, error = run.model(x, return_std=True)
+    ratio = (mean - model(x)).abs() / error
+    assert 0.05 < ratio.mean() < 3
+    assert (run.model(x) - model(x)).abs().max() > 1e-3
 
 
 # -- uncertainty -----------------------------------------------------------------------------------------------------

@@ -31,12 +31,27 @@ def test_parameter_counts_are_the_published_ones(model, parts):
     assert qkan.count(made).trainable == sum(parts) in (3304, 18_292, 16_638)
 
 
-def test_grouped_count_differs_from_the_published_one_by_its_redundant_parameters():
-    """16,456 are published for three groups. Of these, 3 preactivation biases are absorbed by the next RZ, and 100
-    post-activation biases add up to one per output (10)."""
-    model = HQKAN(768, 768, latent=10, reps=1, groups=3, encoding="edge")
-    assert qkan.count(model.core).trainable == 12 + 3 + 100 + 100 + 10
-    assert qkan.count(model).trainable == 16_456 - 3 - (100 - 10)
+def test_the_grouped_count_is_the_published_one():
+    """Circuits 12, data weights 3 and biases 3; per edge a base weight, a scale and a bias."""
+    model = HQKAN(768, 768, latent=10, reps=1, groups=3, encoding="edge", bias="edge", shift=True)
+    assert qkan.count(model.core).trainable == 12 + 3 + 3 + 100 + 100 + 100
+    assert qkan.count(model).trainable == 16_456
+
+
+def test_the_published_biases_add_no_functions():
+    """Without them the same functions take 93 parameters less."""
+    published = HQKAN(6, 4, latent=5, reps=1, groups=3, encoding="edge", bias="edge", shift=True, seed=0).double()
+    plain = HQKAN(6, 4, latent=5, reps=1, groups=3, encoding="edge", seed=1).double()
+    with torch.no_grad():
+        published.core.bias.normal_(generator=torch.Generator().manual_seed(0))
+        published.core.basis.shift.fill_(0.7)
+        state = published.state_dict()
+        state["core.bias"] = published.core.output_bias()
+        state.pop("core.basis.shift")
+        plain.load_state_dict(state)
+        plain.core.basis.theta[:, 2] += 0.7  # the RZ after the data gate
+    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(published(x), plain(x))
 
 
 @pytest.mark.parametrize(("width", "latent"), [(1, 1), (2, 1), (3, 2), (8, 3), (9, 4), (768, 10)])
