@@ -146,7 +146,10 @@ def claim(outcome: Outcome) -> str:
         f"{' and '.join(equal)}."
     ]
     for name in outcome.plan.series:
-        lines.append(f"* **At equal error, {name}.** " + " ".join(_at_equal_error(outcome, name)))
+        lines.append(
+            f"* **At equal error, {name}** (the smallest LSTM whose mean error is not larger). "
+            + " ".join(_at_equal_error(outcome, name))
+        )
         best = min(outcome.baselines[name].items(), key=lambda item: item[1]["mse"])
         lowest = min((e for e in outcome.entries if e.series == name), key=lambda e: e.mean("mse"))
         relation = "below" if best[1]["mse"] < lowest.mean("mse") else "above"
@@ -155,7 +158,31 @@ def claim(outcome: Outcome) -> str:
             f"{best[1]['mse']:.1e}, {relation} that of the best network, {NAMES[lowest.model]} with {lowest.hidden} "
             f"hidden units ({lowest.mean('mse'):.1e})."
         )
+    lines.append(_beside_larger_lstms(outcome))
     return "\n".join(lines)
+
+
+def _beside_larger_lstms(outcome: Outcome) -> str:
+    """Pairs with the published saving in which the LSTM is larger than its error needs."""
+    found = []
+    for series in outcome.plan.series:
+        for model in _claimants(outcome):
+            for entry in outcome.of(series, model):
+                for lstm in outcome.of(series, REFERENCE):
+                    saves = entry.trainable <= (1 - FEWER) * lstm.trainable
+                    if saves and entry.mean("mse") <= lstm.mean("mse"):
+                        change = _change(entry.trainable, lstm.trainable)
+                        found.append(
+                            f"{series}, {NAMES[model]} ({entry.hidden}; {entry.trainable:,}) beside LSTM "
+                            f"({lstm.hidden}; {lstm.trainable:,}), {change}"
+                        )
+    if not found:
+        return "* **Beside any LSTM tried**, a saving of 79 % at no larger error does not occur."
+    pairs = "; ".join(found)
+    return (
+        f"* **Beside a larger LSTM**, whose size its own error does not justify, a saving of 79 % at no larger error "
+        f"occurs: {pairs}."
+    )
 
 
 def _claimants(outcome: Outcome) -> list[str]:

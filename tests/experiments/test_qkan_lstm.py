@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +115,15 @@ def test_what_the_claim_can_mean():
     assert "QKAN-LSTM (5; 746): no LSTM tried is as good." in text
     assert "HQKAN-LSTM (5; 164): LSTM (5; 166) is as good, 1 % fewer." in text
     assert "A saving of 79 % is reached by QKAN-LSTM (1; 54)." in text
+    assert "a saving of 79 % at no larger error does not occur" in text
     assert "persistence with 0 parameters, has an error of 1.0e-02, above that of the best network" in text
+
+
+def test_a_saving_beside_a_needlessly_large_lstm_is_told_apart():
+    found = made({("lstm", 5, 166): 1e-3, ("lstm", 16, 1233): 2e-3, ("hqkan-lstm", 5, 164): 1e-3})
+    text = qkan_lstm_report.claim(found)
+    assert "A saving of 79 % is not reached." in text
+    assert "HQKAN-LSTM (5; 164) beside LSTM (16; 1,233), 87 % fewer." in text
 
 
 def test_comparisons_find_a_difference_and_none(outcome):
@@ -132,3 +141,23 @@ def test_mistakes(tmp_path):
         qkan_lstm.run(tmp_path, replace(PLAN, sizes={"lstm": (2,)}), progress=False)
     with pytest.raises(OptionError, match="seeds=0"):
         qkan_lstm.run(tmp_path, replace(PLAN, seeds=0), progress=False)
+
+
+def test_the_readme_says_what_the_committed_results_say():
+    root = Path(__file__).resolve().parents[2]
+    page = " ".join((root / "README.md").read_text().split())
+    found = json.loads((root / "experiments" / "results" / "qkan-lstm.json").read_text())
+    entries = [Entry(**entry) for entry in found["entries"]]
+    assert found["seeds"] == 5
+    assert "No difference from the LSTM survives correction" in page
+    assert min(one["p"] for one in found["comparisons"]) > 0.05
+    assert "needs more parameters than the smallest LSTM of its error on all three series" in page
+    for series in qkan_lstm.SERIES:
+        lstms = sorted((e for e in entries if (e.series, e.model) == (series, "lstm")), key=lambda e: e.trainable)
+        for entry in (e for e in entries if (e.series, e.model) == (series, "qkan-lstm")):
+            rival = next(lstm for lstm in lstms if lstm.mean("mse") <= entry.mean("mse"))
+            assert entry.trainable > rival.trainable
+    assert "better than every network by five orders of magnitude or more" in page
+    for series in qkan_lstm.SERIES[:2]:
+        best = min(entry.mean("mse") for entry in entries if entry.series == series)
+        assert best > 1e5 * min(score["mse"] for score in found["baselines"][series].values())
