@@ -3,7 +3,8 @@
 nn.LSTM, QKANLSTM, HQKANLSTM and, after ``make bench-peers``, an LSTM assembled from four networks of the published
 package take turns, forward and backward with gradients to all parameters; figures are medians. Beforehand outputs and
 gradients of the toolkit's networks are compared with their plain float64 form. Each runs in a process of its own: both
-packages are named qkan, and the threads of one library must not hold up those of another. The table is printed; ``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
+packages are named qkan, and the threads of one library must not hold up those of another. The table is printed;
+``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
 """
 
 from __future__ import annotations
