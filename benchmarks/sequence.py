@@ -2,8 +2,9 @@
 
 nn.LSTM, QKANLSTM, HQKANLSTM and, after ``make bench-peers``, an LSTM assembled from four networks of the published
 package take turns, forward and backward with gradients to all parameters; figures are medians. Beforehand outputs and
-gradients of the toolkit's networks are compared with their plain float64 form. The published package runs in a process
-of its own. The table is printed; ``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
+gradients of the toolkit's networks are compared with their plain float64 form. Each runs in a process of its own: both
+packages are named qkan, and the threads of one library must not hold up those of another. The table is printed;
+``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
 """
 
 from __future__ import annotations
@@ -98,12 +99,13 @@ def difference(run: Run) -> float:
     return max(float((mine - true).norm() / true.norm()) for mine, true in zip(found, exact, strict=True))
 
 
-class Peer:
-    """The published package in a process of its own: one line asks for a time, one line answers."""
+class Side:
+    """A network in a process of its own: one line asks for a time, one line answers."""
 
-    def __init__(self, case: tuple[int, int, int], threads: int):
-        settings = {**os.environ, "PYTHONPATH": str(PEER), "OMP_NUM_THREADS": str(threads)}
-        command = [sys.executable, str(Path(__file__).resolve()), "--serve", json.dumps([case, threads])]
+    def __init__(self, name: str, case: tuple[int, int, int], threads: int):
+        path = str(PEER if name == "official" else ROOT)
+        settings = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, str(Path(__file__).resolve()), "--serve", json.dumps([name, case, threads])]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, **pipes, env=settings, cwd=tempfile.gettempdir())
 
@@ -115,7 +117,7 @@ class Peer:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("the process with the published package stopped; its message is above.")
+            raise SystemExit("a process stopped; its message is above.")
         return float(line)
 
     def close(self) -> None:
@@ -124,12 +126,12 @@ class Peer:
 
 
 def serve(text: str) -> None:
-    """Answer with a time for every line, with the published package under the name qkan."""
-    case, threads = json.loads(text)
+    """Answer with a time for every line."""
+    name, case, threads = json.loads(text)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     torch.set_num_threads(threads)
-    run = Run("official", tuple(case))
+    run = Run(name, tuple(case))
     for _ in sys.stdin:
         answer.write(f"{run.seconds()}\n")
         answer.flush()
@@ -142,17 +144,15 @@ def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bo
     for name, off in differences.items():
         if not off < AGREEMENT:
             raise SystemExit(f"{NAMES[name]} at {case} differs from float64 by {off:.1e}.")
-    sides: dict[str, Any] = {name: Run(name, case) for name in names}
-    if peer:
-        sides["official"] = Peer(case, threads)
+    sides = {name: Side(name, case, threads) for name in (*names, *(["official"] if peer else []))}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repetitions + 2):
         for name, side in sides.items():
             taken = side.seconds()
             if turn >= 2:  # the first two warm up
                 times[name].append(taken)
-    if peer:
-        sides["official"].close()
+    for side in sides.values():
+        side.close()
     seconds = {name: median(taken) for name, taken in times.items()}
     row = {"hidden": case[0], "steps": case[1], "batch": case[2], "target": CASES.get(case)}
     return {**row, "seconds": seconds, "all_seconds": times, "differences": differences}

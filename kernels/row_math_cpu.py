@@ -21,6 +21,7 @@ _LOG2E, _MAGIC = f4(1.44269504), f4(12582912.0)
 _LN2_HIGH, _LN2_LOW = f4(0.693359375), f4(-2.12194440e-4)
 _E2, _E3, _E4 = f4(5.0000001201e-1), f4(1.6666665459e-1), f4(4.1665795894e-2)
 _E5, _E6, _E7 = f4(8.3334519073e-3), f4(1.3981999507e-3), f4(1.9875691500e-4)
+#: (Functions that divide take NumPy's error model: Python's looks for a zero in every lane, which forbids vectors.)
 #: Tanh near zero, where 1 - 2/(e^2x + 1) loses its digits.
 _T3, _T5, _T7 = f4(-3.33332819422e-1), f4(1.33314422036e-1), f4(-5.37397155531e-2)
 _T9, _T11 = f4(2.06390887954e-2), f4(-5.70498872745e-3)
@@ -45,14 +46,14 @@ def _held(x, limit):
     return limit if x > limit else x
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def sigmoid(x):
     """1/(1 + e^-x) of one row, in place: with an output of its own, memory that overlaps would forbid vectors."""
     for i in range(x.size):
         x[i] = _ONE / (_ONE + _exp(-_held(x[i], f4(87))))
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def tanh(x):
     """Tanh of one row, in place."""
     for i in range(x.size):
@@ -63,7 +64,7 @@ def tanh(x):
         x[i] = near if abs(v) < f4(0.625) else far
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def silu(x, out, slope):
     """Out = x σ(x) and its derivative."""
     for i in range(out.size):
