@@ -19,6 +19,7 @@ from qkan.circuits.measured import MeasuredModel
 from qkan.circuits.planning import Plan
 from qkan.data import read_rows
 from qkan.errors import DataError, OptionError
+from qkan.models.base import load
 from qkan.models.kan import KAN
 from qkan.saving import load_folder
 from qkan.tabular import KIND, TabularModel
@@ -47,7 +48,7 @@ class Deployable:
         if kind == KIND:
             table = TabularModel.load(path)
             return cls(table.pipeline[-1].network_, table)
-        return cls(KAN.load(path))
+        return cls(load(path))
 
     def inputs(self, rows: Path) -> Tensor:
         """The network's inputs for a CSV file.
@@ -58,7 +59,9 @@ class Deployable:
         frame = read_rows(rows)
         if self.table is not None:
             return self._transformed(frame)
-        width = self.network.width[0]  # type: ignore[index]
+        width = self.network.width[0] if isinstance(self.network, KAN) else None
+        if width is None:
+            raise DataError(f"a {type(self.network).__name__} takes no rows of a table; leave --rows out.")
         values = frame.apply(pd.to_numeric, errors="coerce")
         if values.shape[1] != width or not np.isfinite(values.to_numpy()).all():
             raise DataError(f"{rows} must have {width} columns of finite numbers, the network's inputs.")

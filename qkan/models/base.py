@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from qkan import training
+from qkan.circuits.measured import MeasuredRows, MeasuredValues
 from qkan.errors import ModelFileError, check_positive
 from qkan.saving import load_folder, save_folder
 
@@ -27,7 +28,14 @@ def saved_as_own_kind(cls: _ModelClass) -> _ModelClass:
 
 
 class SavedModel(nn.Module):
-    """A module whose constructor arguments :meth:`config` returns, so that it can be saved and rebuilt."""
+    """A module whose constructor arguments :meth:`config` returns, so that it can be saved and rebuilt.
+
+    Attributes:
+        saves_measured: whether :meth:`config` also describes the network after deployment, when its DARUAN bases hold
+            measured values.
+    """
+
+    saves_measured: ClassVar[bool] = False
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments (JSON types only) that rebuild the model's structure."""
@@ -39,7 +47,17 @@ class SavedModel(nn.Module):
         Raises:
             ModelFileError: ``path`` holds something else, or the structure cannot be written down.
         """
+        self.check_measured()
         save_folder(path, type(self).__name__, self.config(), self.state_dict())
+
+    def check_measured(self) -> None:
+        """Raise :class:`~qkan.errors.ModelFileError` where it holds measured circuits that cannot be written down."""
+        for module in self.modules():
+            if isinstance(module, MeasuredValues) and (isinstance(module, MeasuredRows) or not self.saves_measured):
+                raise ModelFileError(
+                    f"a {type(self).__name__} with these measured circuits cannot be saved; its ledger keeps the "
+                    "measurements, and the same deployment builds it again at no cost."
+                )
 
     @classmethod
     def load(cls: type[_Model], path: str | Path) -> _Model:

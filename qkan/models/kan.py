@@ -40,6 +40,7 @@ class KAN(Network):
     """
 
     layers: Sequence[KANLayer]
+    saves_measured = True
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class KAN(Network):
         Raises:
             ModelFileError: ``path`` holds something else, or a basis class is not registered.
         """
+        self.check_measured()
         for layer in self.layers:
             if bases.get(layer.basis.name) is not type(layer.basis):
                 raise ModelFileError(

@@ -19,7 +19,7 @@ from qkan.circuits import (
     measurement,
     strongly_entangling,
 )
-from qkan.errors import DataError, DomainError, NonFiniteError, OptionError
+from qkan.errors import DataError, DomainError, ModelFileError, NonFiniteError, OptionError
 from qkan.models.forecaster import Forecaster
 
 OPTIONS = [
@@ -236,10 +236,12 @@ def test_measured_networks_are_saved_and_loaded(tmp_path):
     torch.testing.assert_close(loaded(x), run.model(x), rtol=0, atol=0)
     assert not torch.allclose(loaded(x), model(x), atol=1e-3)
     assert loaded.layers[0].basis.variances.min() > 0
+    with pytest.raises(ModelFileError, match="a QKAN with these measured circuits cannot be saved; its ledger keeps"):
+        exact(model, rows=x[:1]).model.network.save(tmp_path / "rows")
 
 
 @pytest.mark.parametrize("kind", ["qkan-lstm", "hqkan-lstm", "qkan-gru"])
-def test_recurrent_networks_use_what_was_measured(kind):
+def test_recurrent_networks_use_what_was_measured(kind, tmp_path):
     """Their time loop takes coefficients from the basis without calling it."""
     model, x = Forecaster(kind, 3, seed=0), inputs(5, 6, 1)
     torch.testing.assert_close(exact(model).model(x), model(x), rtol=0, atol=1e-5)
@@ -248,6 +250,8 @@ def test_recurrent_networks_use_what_was_measured(kind):
     ratio = (mean - model(x)).abs() / error
     assert 0.05 < ratio.mean() < 3
     assert (run.model(x) - model(x)).abs().max() > 1e-3
+    with pytest.raises(ModelFileError, match="a Forecaster with these measured circuits cannot be saved"):
+        run.model.network.save(tmp_path / "model")
 
 
 # -- uncertainty -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import qkan
 from qkan.circuits import backends
 from qkan.cli import app
+from qkan.models.forecaster import Forecaster
 
 RUNNER = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -81,6 +82,14 @@ def test_a_tabular_model_on_a_noisy_device(tmp_path):
         assert done.exit_code == 0, done.output
         assert done.output.count("malignant") >= 5
     assert "has no option 'noise'" in submit(trained / "model", "--noise", "FakeSherbrooke", code=2)
+
+
+def test_a_series_model(rows, tmp_path):
+    folder = tmp_path / "forecaster"
+    Forecaster("qkan-lstm", 2, seed=0).save(folder)
+    text = submit(folder, "--shots", 100, "--seed", 0)
+    assert "72 circuits" in text  # 8 gates, 3 inputs, 3 nodes
+    assert "takes no rows of a table" in submit(folder, "--rows", rows, code=2)
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
