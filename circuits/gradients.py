@@ -108,7 +108,8 @@ def shift_slopes(backend: Backend, circuit: Circuit, rows: np.ndarray) -> np.nda
     shifted = np.repeat(rows[None], len(terms), axis=0)
     for place, (column, shift, _) in enumerate(terms):
         shifted[place, :, column] += shift
-    values = backend.run(circuit, shifted.reshape(-1, rows.shape[1])).values.reshape(len(terms), len(rows), -1)
+    found = backend.run(circuit, shifted.reshape(len(terms) * len(rows), rows.shape[1])).values
+    values = found.reshape(len(terms), len(rows), len(circuit.observables))
     slopes = np.zeros((len(rows), len(free_kinds(circuit)), len(circuit.observables)))
     for value, (column, _, factor) in zip(values, terms, strict=True):
         slopes[:, column] += factor * value

@@ -12,7 +12,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,17 +229,21 @@ def read(path: str | Path) -> tuple[dict[str, Any], list[Record]]:
     """
     if not Path(path).is_file():
         raise LedgerError(f"there is no ledger at {path}.")
-    connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
-        _check_kind(connection, Path(path))
-        (settings,) = connection.execute("SELECT settings FROM run").fetchone()
-        return json.loads(settings), [
-            Record(*row) for row in connection.execute(f"SELECT {_FIELDS} FROM batch ORDER BY rowid")
-        ]
+        try:
+            return _read(Path(path), "mode=ro")
+        except sqlite3.OperationalError:  # in a folder that takes no files, SQLite reads only what nobody writes
+            return _read(Path(path), "immutable=1")
     except (sqlite3.DatabaseError, TypeError) as error:
         raise LedgerError(f"{path} is no ledger, or is damaged ({error}).") from None
-    finally:
-        connection.close()
+
+
+def _read(path: Path, how: str) -> tuple[dict[str, Any], list[Record]]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as connection:
+        _check_kind(connection, path)
+        (settings,) = connection.execute("SELECT settings FROM run").fetchone()
+        batches = connection.execute(f"SELECT {_FIELDS} FROM batch ORDER BY rowid")
+        return json.loads(settings), [Record(*row) for row in batches]
 
 
 def _new_tag() -> str:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from circuit_cases import random_circuit, random_inputs
 
-from qkan.circuits import Circuit, X, Y, Z, data, gradients, parameter, statevector
+from qkan.circuits import Circuit, X, Y, Z, data, gradients, mitigation, packing, parameter, statevector
 from qkan.circuits.backends import Backend
+from qkan.circuits.rows import by_angle
 from qkan.errors import NonFiniteError, OptionError, ShapeError
 
 #: One circuit with constants, parameters and data, a controlled rotation, and strings that need several settings.
@@ -104,6 +105,17 @@ class BackendContract:
         x, theta = torch.tensor([[0.3, -1.0, 0.4], [2.0, 0.1, 0.0]]), torch.tensor([0.7])
         found = backend.expectations(circuit, x, theta)
         expected = statevector.expectations(circuit, x.double(), theta.double()).numpy()
+        limit = self.tolerance + 5 * np.sqrt(found.variances)
+        assert (np.abs(found.values - expected) <= limit).all()
+
+    def test_folded_and_packed_circuits(self):
+        """Columns with factors and constants, used more than once, beside amplitudes: what deployment sends."""
+        backend = self.make(seed=0) if self.takes("exact") else self.sampling()
+        circuit = by_angle(Circuit(2).amplitude_embedding([0], start=1).ry(data(0), 1).crx(0.4 + data(0), 0, 1))
+        folded = mitigation.fold(packing.pack(circuit.measure(Z(1), X(1)), 2), 3)
+        rows = packing.pack_rows(np.array([[0.3, 1.2, 0.8, -0.5], [1.1, -0.7, 0.1, 0.9], [0.2, 0.4, 1.0, 0.3]]), 2)
+        found = backend.run(folded, rows)
+        expected = statevector.expectations(folded, torch.from_numpy(rows)).numpy()
         limit = self.tolerance + 5 * np.sqrt(found.variances)
         assert (np.abs(found.values - expected) <= limit).all()
 

@@ -45,7 +45,8 @@ class Task:
     """One submission: many circuits of one shape.
 
     Attributes:
-        circuit: without named parameters, as :func:`qkan.circuits.rows.by_angle` makes it.
+        circuit: without named parameters, as :func:`qkan.circuits.rows.by_angle` makes it; folded ones use a column
+            more than once, and with a sign.
         rows: (N, R) float64 data columns, one circuit per row.
         shots: for each circuit (and each group of strings measured together), or ``None`` for exact values.
         seed: of everything random in it.

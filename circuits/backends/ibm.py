@@ -128,6 +128,15 @@ class IBMBackend(Backend):
     def submit(self, task: Task) -> Job:
         if self.local or not _measured(task.circuit):
             return LocalJob(self, task)
+        try:
+            return self._submitted(task)
+        except JobError as error:
+            if self.mode not in self._open or "session" not in str(error).lower():
+                raise
+            del self._open[self.mode]  # it has reached its longest time, and takes no more jobs
+            return self._submitted(task)
+
+    def _submitted(self, task: Task) -> Job:
         with _ibm_service.translated(f"the job with tag {task.tag}"):
             return IBMJob(self, task, self._start(task, self._mode(), [task.tag]), self._layout(task))
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from qkan.circuits import measurement, pennylane_bridge, statevector
+from qkan.circuits.angles import Angle
 from qkan.circuits.backends._base import Backend, Capabilities, Job, LocalJob, Result, Task
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.observables import PauliString, PauliSum
@@ -210,9 +211,14 @@ def _program(circuit: Circuit, rows: np.ndarray, measured: Any, shots: int | Non
     import pennylane as qml
 
     with qml.queuing.AnnotatedQueue() as recorded:
-        pennylane_bridge.queue(circuit, lambda angle: rows[:, angle.data[0][0]] if angle.data else angle.constant, rows)
+        pennylane_bridge.queue(circuit, lambda angle: _value(angle, rows), rows)
         measured()
     return qml.tape.QuantumScript.from_queue(recorded, shots=shots)
+
+
+def _value(angle: Angle, rows: np.ndarray) -> Any:
+    """One number for every row, or one for all."""
+    return angle.constant + sum(factor * rows[:, column] for column, factor in angle.data)
 
 
 def _normalised(circuit: Circuit, rows: np.ndarray) -> np.ndarray:

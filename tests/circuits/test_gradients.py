@@ -78,6 +78,18 @@ def test_broadcast_inputs_get_their_own_gradient():
     torch.testing.assert_close(shared.grad, 7 * one.grad[0])
 
 
+def test_no_rows_and_no_angles():
+    circuit = Circuit(2).angle_embedding().ry(parameter("a"), 0).measure()
+    x, theta = torch.zeros(0, 2, requires_grad=True), torch.ones(1, requires_grad=True)
+    gradients.expectations(Exact(), circuit, x, theta).sum().backward()
+    assert x.grad.shape == (0, 2)
+    assert theta.grad.tolist() == [0.0]
+    none = torch.zeros(3, 0, requires_grad=True)
+    found = gradients.expectations(Exact(), Circuit(1).ry(0.3, 0), none)
+    found.sum().backward()
+    assert none.grad.shape == (3, 0)
+
+
 def test_amplitudes_are_refused_in_one_sentence():
     circuit = Circuit(1).amplitude_embedding().ry(parameter("a"), 0)
     x = torch.ones(2, 2, requires_grad=True)

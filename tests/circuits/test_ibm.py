@@ -209,6 +209,22 @@ def test_one_batch_or_session_for_all_jobs(client, service, mode, kind):
     assert client.made("program_run")[-1]["session"] == "session-2"
 
 
+@pytest.mark.parametrize("mode", ["batch", "session"])
+def test_a_session_that_reached_its_longest_time(client, service, mode):
+    from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+
+    backend = IBMBackend("fake_manila", service=service, mode=mode)
+    backend.submit(task())
+    client.failure = RequestsApiError("Session has been closed", 400)
+    backend.submit(task())
+    assert [call["session"] for call in client.made("program_run")] == ["session-1", "session-1", "session-2"]
+    assert len(client.jobs) == 2
+    client.failure = RequestsApiError("bad circuit", 400)
+    with pytest.raises(JobError, match="bad circuit"):
+        backend.submit(task())
+    assert len(client.made("create_session")) == 2
+
+
 def test_single_jobs(client, service):
     IBMBackend("fake_manila", service=service, mode="job").submit(task())
     assert not client.made("create_session")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -257,6 +258,20 @@ def test_ledgers_of_others(service, tmp_path):
     with pytest.raises(OptionError, match="runs jobs elsewhere: give ledger=PATH"):
         measured(service, tmp_path, ledger=None)
     assert len(service.jobs()) == 20
+
+
+def test_a_ledger_in_a_folder_that_takes_no_files(service, tmp_path, monkeypatch):
+    """SQLite cannot put its own files beside it, and refuses; the ledger is shown all the same."""
+    measured(service, tmp_path)
+    connect = sqlite3.connect
+
+    def refusing(path, **options):
+        if "immutable" not in path:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return connect(path, **options)
+
+    monkeypatch.setattr(ledger.sqlite3, "connect", refusing)
+    assert statuses(tmp_path) == ["done"] * 20
 
 
 def test_one_process_at_a_time(service, tmp_path):
