@@ -3,7 +3,8 @@
 nn.LSTM, QKANLSTM, HQKANLSTM and, after ``make bench-peers``, an LSTM assembled from four networks of the published
 package take turns, forward and backward with gradients to all parameters; figures are medians. Beforehand outputs and
 gradients of the toolkit's networks are compared with their plain float64 form. Each runs in a process of its own: both
-packages are named qkan, and the threads of one library must not hold up those of another. The table is printed;
+packages are named qkan, and the threads of one library must not hold up those of another. Turns in which other
+processes took more than a twentieth of the cores are repeated. The table is printed;
 ``--out FOLDER`` writes it with the data as DATE-sequence.json and .md.
 """
 
@@ -32,6 +33,8 @@ CASES = {(8, 64, 16): 2.0, (32, 64, 64): 4.0, (5, 4, 10): 2.0}
 NAMES = {"lstm": "nn.LSTM", "qkan": "QKANLSTM", "hqkan": "HQKANLSTM", "official": "LSTM of four official QKANs"}
 #: Largest relative difference of outputs and gradients from float64.
 AGREEMENT = 5e-6
+#: Most of the cores that other processes may take during a turn, and how often a turn is tried again.
+FOREIGN, ATTEMPTS = 0.05, 2000
 
 
 class OfficialLSTM(nn.Module):
@@ -82,10 +85,14 @@ class Run:
         out = self.model(self.x)[0]
         return [out.detach(), *torch.autograd.grad(out, self.parameters, self.grad, allow_unused=True)]
 
-    def seconds(self) -> float:
-        """Seconds of one run, the mean over at least 0.02 s."""
+    def seconds(self, least: float = 0.15) -> float:
+        """Seconds of one run, the mean over at least 0.15 s, after its threads have found their cores again."""
+        self._mean(0.05)
+        return self._mean(least)
+
+    def _mean(self, least: float) -> float:
         runs, start = 0, time.perf_counter()
-        while runs == 0 or time.perf_counter() - start < 0.02:
+        while runs == 0 or time.perf_counter() - start < least:
             self()
             runs += 1
         return (time.perf_counter() - start) / runs
@@ -97,6 +104,31 @@ def difference(run: Run) -> float:
     run.model, run.x, run.grad = run.model.double(), run.x.double(), run.grad.double()
     exact = run()
     return max(float((mine - true).norm() / true.norm()) for mine, true in zip(found, exact, strict=True))
+
+
+class Bystanders:
+    """The part of the cores that processes other than some take, by the counters of Linux; 0 where there are none."""
+
+    def __init__(self, pids: list[int]):
+        self.pids, self.cores = pids, os.cpu_count() or 1
+        self.ticks = os.sysconf("SC_CLK_TCK") if Path("/proc/stat").exists() else None
+        self.before = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        """Time now, and seconds of the cores that others have used so far."""
+        if self.ticks is None:
+            return time.perf_counter(), 0.0
+        fields = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        used = fields[0] + fields[1] + fields[2] + fields[5] + fields[6] + fields[7]
+        for pid in self.pids:
+            ours = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            used -= int(ours[11]) + int(ours[12])
+        return time.perf_counter(), used / self.ticks
+
+    def share(self) -> float:
+        """Since this object was made."""
+        now, used = self._read()
+        return (used - self.before[1]) / (now - self.before[0]) / self.cores
 
 
 class Side:
@@ -119,6 +151,16 @@ class Side:
         if not line:
             raise SystemExit("a process stopped; its message is above.")
         return float(line)
+
+    def undisturbed(self) -> float:
+        """The same in a turn that other processes did not disturb."""
+        for _ in range(ATTEMPTS):
+            bystanders = Bystanders([os.getpid(), self.process.pid])
+            seconds = self.seconds()
+            if bystanders.share() < FOREIGN:
+                return seconds
+            time.sleep(0.2)
+        raise SystemExit("other processes keep the machine busy; measure when it is at rest.")
 
     def close(self) -> None:
         """End the process."""
@@ -148,7 +190,7 @@ def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bo
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repetitions + 2):
         for name, side in sides.items():
-            taken = side.seconds()
+            taken = side.undisturbed() if turn >= 2 else side.seconds()
             if turn >= 2:  # the first two warm up
                 times[name].append(taken)
     for side in sides.values():
