@@ -363,11 +363,12 @@ class Deployment:
                 raise NonFiniteError(f"parameter {name} of the model holds NaN or infinity.")
 
     def _fingerprint(self) -> str:
-        """Of the model and the rows."""
+        """Of the model, and of the rows where a block is measured for them."""
         digest = hashlib.sha256(type(self.trained).__name__.encode())
         for name, block in self._blocks.items():
             digest.update(repr((name, block.block_circuit())).encode())
-        state = {**self.trained.state_dict(), "rows": self.rows}
+        by_rows = any(plan.route == "rows" for plan in self._plan.blocks)
+        state = {**self.trained.state_dict(), "rows": self.rows if by_rows else None}
         for name, value in sorted(state.items()):
             if value is not None:
                 digest.update(f"{name} {tuple(value.shape)}".encode())

@@ -239,6 +239,16 @@ def test_patience_ends(service, tmp_path):
         measured(service, tmp_path, attempts=3)
 
 
+def test_nodes_that_were_paid_serve_any_rows(service, tmp_path):
+    measured(service, tmp_path)
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    assert measured(service, tmp_path, rows=rows).report().rows == 30
+    assert len(service.jobs()) == 20
+    with pytest.raises(LedgerError, match="belongs to another model or other rows"):
+        measured(service, tmp_path, rows=rows[:1])  # these are cheaper to measure themselves
+    assert len(service.jobs()) == 20
+
+
 def test_ledgers_of_others(service, tmp_path):
     measured(service, tmp_path)
     path = tmp_path / "run.sqlite"
