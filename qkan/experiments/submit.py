@@ -57,7 +57,7 @@ class Deployable:
         frame = read_rows(rows)
         if self.table is not None:
             return self._transformed(frame)
-        width = self.network.width[0]  # type: ignore[index]
+        width = self.network.in_features
         values = frame.apply(pd.to_numeric, errors="coerce")
         if values.shape[1] != width or not np.isfinite(values.to_numpy()).all():
             raise DataError(f"{rows} must have {width} columns of finite numbers, the network's inputs.")
