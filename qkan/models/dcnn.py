@@ -38,7 +38,7 @@ PRESETS: dict[str, tuple[Classical, Quantum, float]] = {
     "published": (Classical(edges=_PUBLISHED), Quantum(edges=_PUBLISHED, narrow={"grid": 5}), 0.2),
     "compact": (
         Classical(units=(8,), cell="tanh", dense=16, widths=(8,), edges=_COMPACT),
-        Quantum(first=4, before=(), after=(8,), edges=_COMPACT),
+        Quantum(first=4, before=(8,), after=(8,), edges=_COMPACT),
         0.2,
     ),
 }
