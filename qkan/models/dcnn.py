@@ -32,7 +32,7 @@ from qkan.models.dcnn_parts import (
 )
 
 _PUBLISHED = {"basis": "bspline", "grid": 3, "k": 3, "extend": "zero", "base": "silu", "scale": "both"}
-_COMPACT = {"basis": "bspline", "grid": 3, "grid_range": (-3.0, 3.0)}
+_COMPACT = {"basis": "daruan", "reps": 2}
 #: Sizes of both channels, and dropout, by preset.
 PRESETS: dict[str, tuple[Classical, Quantum, float]] = {
     "published": (Classical(edges=_PUBLISHED), Quantum(edges=_PUBLISHED, narrow={"grid": 5}), 0.2),
