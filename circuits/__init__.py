@@ -5,6 +5,7 @@ from qkan.circuits.ansatz import ANSATZE, DaruanCircuit, basic_entangler, daruan
 from qkan.circuits.circuit import Circuit
 from qkan.circuits.deployment import deploy
 from qkan.circuits.observables import PauliSum, X, Y, Z
+from qkan.circuits.parallel import ParallelCircuits
 from qkan.circuits.quantum_layer import QuantumLayer
 from qkan.circuits.simulate import expectations
 
@@ -13,6 +14,7 @@ __all__ = [
     "Angle",
     "Circuit",
     "DaruanCircuit",
+    "ParallelCircuits",
     "PauliSum",
     "QuantumLayer",
     "X",

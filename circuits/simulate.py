@@ -46,6 +46,32 @@ def expectations(circuit: Circuit, data: Tensor | None = None, parameters: Tenso
     return found.expand(lead.numel(), -1).reshape(*lead, len(circuit.observables))
 
 
+def parallel(circuit: Circuit, data: Tensor, parameters: Tensor) -> Tensor:
+    """Expectations of c circuits of one shape side by side, each with data and parameters of its own.
+
+    The same as :func:`expectations` with the leading shapes broadcast, which keeps parameters for every row. Where no
+    data come after the first trainable gate, the circuits are folded into c unitaries instead, whatever the batch.
+
+    Args:
+        circuit: of up to 20 wires.
+        data: (..., c, D).
+        parameters: (c, P).
+
+    Returns:
+        (..., c, number of observables).
+
+    Raises:
+        OptionError, ShapeError, DomainError: as :func:`expectations`.
+    """
+    statevector.check_wires(circuit)
+    data, parameters = circuit.check_inputs(data, parameters)
+    run = _prepared(circuit, data.dtype, data.device)
+    if not run.folds_parallel or data.dim() < 2 or parameters.dim() != 2 or data.shape[-2] != parameters.shape[0]:
+        return expectations(circuit, data, parameters)
+    found = run.parallel(data.reshape(-1, *data.shape[-2:]), parameters)
+    return found.reshape(*data.shape[:-1], found.shape[-1])
+
+
 def _rows(value: Tensor, lead: torch.Size, many: bool) -> Tensor:
     """As a matrix: (rows, last) if there are ``many``, else (1, last)."""
     if not many:
@@ -119,6 +145,11 @@ class _Program:
         self.moves = {id(step): self._move(step.source, step.sign) for step in plan.steps if isinstance(step, Monomial)}
         self.places = [(columns, self.index(places)) for columns, places in plan.amplitudes]
         self.weights = self._weights() if self.wires <= _WEIGHED_WIRES else None
+        self.folds_parallel = (
+            self.folding is not None
+            and (len(plan.amplitudes) == 1 or (self.start is not None and self.start.by_parameter is None))
+            and all(isinstance(step, Monomial) or (isinstance(step, Layer) and step.shared) for step in plan.steps)
+        )
 
     def _folding(self) -> _Sines | None:
         """What layers folded into unitaries are made of: blocks of two wires, or of one where those would be large.
@@ -177,12 +208,8 @@ class _Program:
             if not (folded and key == (True, 1))
         }
         runs = self.runs
-        if folded and self.folding is not None:  # every layer a unitary
-            blocks = self.folding.matrices(data, parameters)
-            size = blocks.shape[-1]
-            layers = blocks.view(-1, 2 * self.wires // size, size, size).transpose(0, 1)
-            whole = _kron(layers)
-            matrices[True, 0] = whole.unbind(0) if len(whole) > 1 else (whole.squeeze(0),)
+        if folded and self.folding is not None:
+            matrices[True, 0] = tuple(layer.squeeze(0) for layer in self._unitaries(self.folding, data, parameters))
         basis = self.basis
         if folded and runs and runs[0][0]:
             basis, runs = self._evolve(basis, runs[0][1], matrices, self.unit_rows), runs[1:]
@@ -194,6 +221,29 @@ class _Program:
             else:
                 psi = self._evolve(psi, steps, matrices, False)
         return self._measured(psi)
+
+    def parallel(self, data: Tensor, parameters: Tensor) -> Tensor:
+        """(rows, c, D) and (c, P) to (rows, c, number of observables), where ``folds_parallel``."""
+        assert self.folding is not None
+        rows, count, _ = data.shape
+        if self.start is not None:
+            weights = self.start.features(data.flatten(0, 1), parameters[:1]).unflatten(0, (rows, count))
+        else:
+            weights = statevector.normalised(statevector.chosen(data, self.places[0][0]))
+        unitaries = self._unitaries(self.folding, data, parameters)
+        basis = self._evolve(self.basis, self.plan.steps, {(True, 0): unitaries}, self.unit_rows)
+        parts = torch.view_as_real(basis).flatten(-2).expand(count, -1, -1)
+        psi = torch.bmm(weights.transpose(0, 1), parts)
+        psi = torch.view_as_complex(psi.reshape(count * rows, 2**self.wires, 2))
+        return self._measured(psi).unflatten(0, (count, rows)).transpose(0, 1)
+
+    def _unitaries(self, folding: _Sines, data: Tensor, parameters: Tensor) -> tuple[Tensor, ...]:
+        """Every layer as a unitary for each row of parameters (c, P), as (c, 2^wires, 2^wires)."""
+        blocks = folding.matrices(data, parameters)
+        size = blocks.shape[-1]
+        layers = blocks.unflatten(0, (-1, 2 * self.wires // size)).transpose(0, 1)
+        whole = _kron(layers.flatten(1, 2)).unflatten(0, layers.shape[1:3])
+        return whole.unbind(0)
 
     def _embedded(self, basis: Tensor, data: Tensor, parameters: Tensor, matrices: dict) -> Tensor:
         """The state, (rows or 1, 2^wires)."""
@@ -226,7 +276,7 @@ class _Program:
             if isinstance(step, Layer):
                 if step.shared and (True, 0) in matrices:
                     whole = matrices[True, 0][step.blocks[0] // self.wires]
-                    psi = whole[: len(psi)] if identity else psi @ whole
+                    psi = whole[..., : psi.shape[-2], :] if identity else psi @ whole
                 else:
                     blocks = matrices[step.shared, 1][step.blocks[0] : step.blocks[-1] + 1]
                     psi = self._side_by_side(psi, step.wires, blocks)
@@ -234,7 +284,7 @@ class _Program:
                 psi = statevector.apply(psi, matrices[step.shared, 2][step.block], step.wires, self.wires)
             else:
                 source, sign = self.moves[id(step)]
-                psi = psi.index_select(1, source)
+                psi = psi.index_select(-1, source)
                 psi = psi if sign is None else psi * sign
             identity = False
         return psi

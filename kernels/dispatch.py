@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral
+from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral, spline_ops
 from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels.reference import accumulation_dtype
 
@@ -98,6 +98,28 @@ def harmonics(u: Tensor, degree: int) -> Tensor:
     if reason_for_reference(u.dtype, u.device) is not None:
         return spectral.harmonics(u, degree)
     return ops.harmonics(u.to(torch.float32), degree).to(u.dtype)
+
+
+#: Fewer numbers than this are not worth the call of a compiled pass over them.
+_WIDE = 2**14
+
+
+def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
+    """Cubic B-splines with middles first, first + step, …: x (...) -> (..., count).
+
+    See :func:`qkan.kernels.spline.uniform_cubic`.
+    """
+    if x.dtype != torch.float32 or x.numel() * count < _WIDE or reason_for_reference(x.dtype, x.device) is not None:
+        return spline_ops.cubic_reference(x, first, step, count)
+    return spline_ops.cubic(x, first, step, count)
+
+
+def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
+    """Coefficients (m, n, K) times edge weights (m, n)."""
+    both = coefficients.dtype == weight.dtype == torch.float32 and coefficients.numel() >= _WIDE
+    if not both or reason_for_reference(weight.dtype, weight.device) is not None:
+        return coefficients * weight.unsqueeze(-1)
+    return spline_ops.scaled(coefficients, weight)
 
 
 def coefficients(theta: Tensor, recipe: str) -> Tensor | None:

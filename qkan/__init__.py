@@ -13,7 +13,7 @@ from qkan import bases, errors
 from qkan.counting import Count, count
 from qkan.data import create_dataset
 from qkan.layers import KANLayer
-from qkan.models import HQKAN, HQKANGRU, HQKANLSTM, KAN, QKAN, QKANGRU, QKANLSTM, JHCGNet, load, replace_mlp
+from qkan.models import HQKAN, HQKANGRU, HQKANLSTM, KACQDCNN, KAN, QKAN, QKANGRU, QKANLSTM, JHCGNet, load, replace_mlp
 from qkan.training import fit
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "HQKAN",
     "HQKANGRU",
     "HQKANLSTM",
+    "KACQDCNN",
     "KAN",
     "QKAN",
     "QKANGRU",

@@ -77,11 +77,11 @@ def train(
         str, typer.Option(help="A table: breast_cancer, heart, a CSV file; or a series.")
     ] = "breast_cancer",
     target: Annotated[str | None, typer.Option(help="Column to predict (CSV files).")] = None,
-    model: Annotated[str | None, typer.Option(help="qkan or kan; for series qkan-lstm, hqkan-lstm, lstm …")] = None,
+    model: Annotated[str | None, typer.Option(help="qkan, kan, kacq; for series qkan-lstm, hqkan-lstm, lstm …")] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path("runs/latest"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows at most.")] = 200,
-    hidden: Annotated[str, typer.Option(help="Hidden widths such as 4 or 8,4; empty for none.")] = "4",
+    hidden: Annotated[str | None, typer.Option(help="Hidden widths such as 8,4; empty: none; default 4.")] = None,
     window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = 8,
     option: Annotated[list[str] | None, typer.Option(help="name=value of the series, e.g. path=…; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (tables).")] = "auto",
@@ -100,9 +100,12 @@ def train(
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
-        _train_series(data, model, folder, seed, epochs, _widths(hidden), window, option or [], console)
+        _train_series(
+            data, model, folder, seed, epochs, _widths("4" if hidden is None else hidden), window, option or [], console
+        )
         return
-    settings = tabular.Settings(model=model or "qkan", hidden=_widths(hidden), epochs=epochs, seed=seed, device=device)
+    widths = None if hidden is None else _widths(hidden)
+    settings = tabular.Settings(model=model or "qkan", hidden=widths, epochs=epochs, seed=seed, device=device)
     settings.check()
     results = tabular.run(load(data, target, data_dir), settings, folder, console)
     console.print(_score_table(results))

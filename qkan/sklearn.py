@@ -16,59 +16,29 @@ from torch import nn
 
 from qkan import training
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.models import KAN, QKAN
+from qkan.models import KACQDCNN, KAN, QKAN
+from qkan.models.base import Network
+from qkan.models.dcnn import class_probabilities, cross_entropy
 
 
-class _KANEstimator(BaseEstimator):
-    """What classifier and regressor share. Parameters are only stored here, and checked in ``fit``."""
+class _NetworkEstimator(BaseEstimator):
+    """Training and prediction of a network. Parameters are only stored in the constructor, and checked in ``fit``."""
 
-    def __init__(
-        self,
-        model: str = "qkan",
-        basis: str | None = None,
-        hidden: tuple[int, ...] = (4,),
-        basis_options: dict[str, Any] | None = None,
-        epochs: int = 100,
-        lr: float = 0.01,
-        batch_size: int = 64,
-        weight_decay: float = 0.01,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.15,
-        patience: int = 20,
-        standardize: bool = True,
-        device: str = "cpu",
-        verbose: bool = False,
-        random_state: Any = None,
-    ):
-        self.model = model
-        self.basis = basis
-        self.hidden = hidden
-        self.basis_options = basis_options
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.standardize = standardize
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+    # What every subclass has among its parameters.
+    epochs: int
+    lr: float
+    batch_size: int
+    weight_decay: float
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
+    standardize: bool
+    device: str
+    verbose: bool
+    random_state: Any
 
-    def _build(self, n_in: int, n_out: int, seed: int) -> KAN:
-        check_choice("model", self.model, ("qkan", "kan"))
-        hidden = (self.hidden,) if isinstance(self.hidden, int) else self.hidden
-        width = [n_in, *hidden, n_out]
-        options = dict(self.basis_options or {})
-        if self.model == "qkan":
-            if self.basis not in (None, "daruan"):
-                raise OptionError(f"model='qkan' has the basis 'daruan', not {self.basis!r}; use model='kan'.")
-            return QKAN(width, seed=seed, **options)
-        basis = self.basis or "bspline"
-        if basis == "bspline":  # standardised inputs mostly lie within three standard deviations
-            options.setdefault("grid_range", (-3.0, 3.0))
-        return KAN(width, basis, seed=seed, **options)
+    def _build(self, n_in: int, n_out: int, seed: int) -> Network:
+        raise NotImplementedError
 
     def _train(
         self, X: np.ndarray, y: torch.Tensor, n_out: int, loss: Any, validation: tuple[np.ndarray, torch.Tensor] | None
@@ -126,7 +96,90 @@ class _KANEstimator(BaseEstimator):
         return self.network_.predict((X - self.mean_) / self.scale_)
 
 
-class KANClassifier(ClassifierMixin, _KANEstimator):
+class _Classifier(ClassifierMixin, _NetworkEstimator):
+    """Labels, loss and probabilities of classifiers."""
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Any:
+        """Fit to X (rows, features) and labels y (rows,); optional validation rows for early stopping."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise OptionError(
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least two."
+            )
+        validation = None
+        if X_val is not None:
+            X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
+            unknown = np.setdiff1d(y_val, self.classes_)
+            if len(unknown):
+                raise OptionError(f"y_val holds {unknown.tolist()[0]!r}, which is not a class of y.")
+            validation = (X_val, torch.as_tensor(np.searchsorted(self.classes_, y_val)))
+        return self._train(X, torch.as_tensor(codes), len(self.classes_), cross_entropy, validation)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, float64 (rows, classes), each row summing to 1."""
+        return class_probabilities(torch.as_tensor(self._outputs(X))).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of every row."""
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+
+class _KANEstimator(_NetworkEstimator):
+    """What KANs as classifier and regressor share."""
+
+    def __init__(
+        self,
+        model: str = "qkan",
+        basis: str | None = None,
+        hidden: tuple[int, ...] = (4,),
+        basis_options: dict[str, Any] | None = None,
+        epochs: int = 100,
+        lr: float = 0.01,
+        batch_size: int = 64,
+        weight_decay: float = 0.01,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        standardize: bool = True,
+        device: str = "cpu",
+        verbose: bool = False,
+        random_state: Any = None,
+    ):
+        self.model = model
+        self.basis = basis
+        self.hidden = hidden
+        self.basis_options = basis_options
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _build(self, n_in: int, n_out: int, seed: int) -> KAN:
+        check_choice("model", self.model, ("qkan", "kan"))
+        hidden = (self.hidden,) if isinstance(self.hidden, int) else self.hidden
+        width = [n_in, *hidden, n_out]
+        options = dict(self.basis_options or {})
+        if self.model == "qkan":
+            if self.basis not in (None, "daruan"):
+                raise OptionError(f"model='qkan' has the basis 'daruan', not {self.basis!r}; use model='kan'.")
+            return QKAN(width, seed=seed, **options)
+        basis = self.basis or "bspline"
+        if basis == "bspline":  # standardised inputs mostly lie within three standard deviations
+            options.setdefault("grid_range", (-3.0, 3.0))
+        return KAN(width, basis, seed=seed, **options)
+
+
+class KANClassifier(_Classifier, _KANEstimator):
     """A KAN or QKAN classifier (softmax over one output per class).
 
     Args:
@@ -152,35 +205,80 @@ class KANClassifier(ClassifierMixin, _KANEstimator):
     own choice.
     """
 
-    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANClassifier:
-        """Fit to X (rows, features) and labels y (rows,); optional validation rows for early stopping."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise OptionError(
-                f"y holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least two."
-            )
-        validation = None
-        if X_val is not None:
-            X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
-            unknown = np.setdiff1d(y_val, self.classes_)
-            if len(unknown):
-                raise OptionError(f"y_val holds {unknown.tolist()[0]!r}, which is not a class of y.")
-            validation = (X_val, torch.as_tensor(np.searchsorted(self.classes_, y_val)))
-        loss = nn.functional.cross_entropy
-        return self._train(X, torch.as_tensor(codes), len(self.classes_), loss, validation)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities, float64 (rows, classes), each row summing to 1."""
-        logits = self._outputs(X)
-        weights = np.exp(logits - logits.max(1, keepdims=True))
-        return weights / weights.sum(1, keepdims=True)
+class KACQClassifier(_Classifier):
+    """A KACQ-DCNN classifier, see :class:`qkan.models.KACQDCNN` (Jahin et al., arXiv 2410.07446).
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of every row."""
-        best = self.predict_proba(X).argmax(1)
-        return self.classes_[best]
+    Args:
+        preset, wires, quantum_layers, circuits, embedding, classical, quantum, basis, core, dropout, backend: of the
+            network.
+        epochs: passes over the training rows at most.
+        lr: learning rate of AdamW.
+        batch_size: rows per step.
+        weight_decay: of AdamW.
+        early_stopping: hold out ``validation_fraction`` of the rows and keep the parameters that are best on them.
+        validation_fraction: share of rows held out.
+        patience: epochs without improvement before stopping.
+        standardize: centre and scale every feature by the training rows inside the estimator.
+        device: torch device of the network, such as "cpu" or "cuda".
+        verbose: show a progress bar.
+        random_state: seed, ``RandomState`` or ``None``.
+
+    Attributes after ``fit``, labels and validation rows of one's own: as of :class:`KANClassifier`.
+    """
+
+    def __init__(
+        self,
+        preset: str = "compact",
+        wires: int = 4,
+        quantum_layers: int = 1,
+        circuits: int = 3,
+        embedding: str = "amplitude",
+        classical: Any = True,
+        quantum: Any = True,
+        basis: Any = None,
+        core: str = "circuit",
+        dropout: float | None = None,
+        backend: Any = "torch",
+        epochs: int = 60,
+        lr: float = 0.01,
+        batch_size: int = 64,
+        weight_decay: float = 0.01,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        standardize: bool = True,
+        device: str = "cpu",
+        verbose: bool = False,
+        random_state: Any = None,
+    ):
+        self.preset = preset
+        self.wires = wires
+        self.quantum_layers = quantum_layers
+        self.circuits = circuits
+        self.embedding = embedding
+        self.classical = classical
+        self.quantum = quantum
+        self.basis = basis
+        self.core = core
+        self.dropout = dropout
+        self.backend = backend
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _build(self, n_in: int, n_out: int, seed: int) -> KACQDCNN:
+        names = ("preset", "wires", "quantum_layers", "circuits", "embedding", "classical", "quantum", "basis", "core")
+        options = {name: getattr(self, name) for name in (*names, "dropout", "backend")}
+        return KACQDCNN(n_in, n_out, **options, seed=seed)
 
 
 class KANRegressor(RegressorMixin, _KANEstimator):

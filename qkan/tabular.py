@@ -15,15 +15,16 @@ from qkan import preprocessing
 from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hashes
 from qkan.analysis.explain import Explanation, shap_values
 from qkan.errors import DataError, ModelFileError
+from qkan.models import KAN
 from qkan.models.base import rebuild
 from qkan.saving import load_folder, save_folder
-from qkan.sklearn import KANClassifier
+from qkan.sklearn import KACQClassifier, KANClassifier
 
 KIND = "tabular-classifier"
 
 
 class TabularModel:
-    """Preprocessing and a KANClassifier in one scikit-learn pipeline, with prediction sets and SHAP values.
+    """Preprocessing and a classifier in one scikit-learn pipeline, with prediction sets and SHAP values.
 
     Args:
         estimator: an unfitted classifier; the preprocessing standardises, so give it ``standardize=False``.
@@ -33,7 +34,7 @@ class TabularModel:
     ``save``.
     """
 
-    def __init__(self, estimator: KANClassifier, target: str = "target"):
+    def __init__(self, estimator: KANClassifier | KACQClassifier, target: str = "target"):
         self.estimator, self.target = estimator, target
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
@@ -122,12 +123,16 @@ class TabularModel:
         """First-layer edge functions of numeric features over the background's range, in the feature's own units.
 
         Returns:
-            (feature, positions (points,), values (points, outputs of the first layer)) per numeric feature.
+            (feature, positions (points,), values (points, outputs of the first layer)) per numeric feature; none for a
+            network that does not begin with one KAN layer on the row.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
+        network = self.pipeline[-1].network_
+        if not isinstance(network, KAN):
+            return []
         outputs = self.pipeline[0].get_feature_names_out().tolist()
-        layer = self.pipeline[-1].network_.layers[0]
+        layer = network.layers[0]
         scaler: Any = self.pipeline[0].named_transformers_["numeric"]["scale"] if self.numeric else None
         curves = []
         for name in (name for name in features if name in self.numeric):
@@ -184,12 +189,15 @@ class TabularModel:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         network = rebuild(config["network"]["kind"], config["network"]["config"], weights)
         state = config["preprocessing"]
-        classifier = KANClassifier(model=config["network"]["kind"].lower(), standardize=False)
+        kind = config["network"]["kind"]
+        classifier: Any = KACQClassifier(standardize=False)
+        if isinstance(network, KAN):
+            classifier = KANClassifier(model=kind.lower(), standardize=False)
         preprocessor = preprocessing.from_state(state)
         classifier.network_ = network
         classifier.classes_ = np.asarray(config["classes"])
-        classifier.n_features_in_ = network.width[0]
-        classifier.mean_, classifier.scale_ = np.zeros(network.width[0]), np.ones(network.width[0])
+        width = classifier.n_features_in_ = network.in_features
+        classifier.mean_, classifier.scale_ = np.zeros(width), np.ones(width)
         model = cls(classifier, config["target"])
         model.columns, model.numeric, model.levels = config["columns"], state["numeric"], state["levels"]
         model.pipeline = Pipeline([("preprocess", preprocessor), ("classifier", classifier)])

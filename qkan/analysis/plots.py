@@ -125,9 +125,9 @@ def overview(
     title: str,
 ) -> Figure:
     """One page: training, prediction sets, SHAP importance and the edge functions of the leading features."""
-    figure = Figure(figsize=(12, 7.2), layout="constrained")
+    figure = Figure(figsize=(12, 7.2 if curves else 4.2), layout="constrained")
     figure.suptitle(_plain(title), fontsize=13)
-    halves: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1)) if curves else (figure.subfigures(1, 1), None)
     top, bottom = halves
     panels = top.subplots(1, 3)
     history(record, panels[0])
@@ -135,7 +135,7 @@ def overview(
     importance(explanation, 10, panels[2])
     if curves:
         bottom.suptitle("Edge functions of the leading numeric features (first layer)", fontsize=10)
-    _draw_curves(bottom.subplots(1, 4, sharey=True), curves)
+        _draw_curves(bottom.subplots(1, 4, sharey=True), curves)
     return figure
 
 

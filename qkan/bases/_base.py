@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from qkan._random import generator
 from qkan.errors import OptionError, RefineError, ShapeError, check_positive
+from qkan.kernels import dispatch
 from qkan.kernels.reference import accumulation_dtype
 
 _REGISTRY: dict[str, type[Basis]] = {}
@@ -212,7 +213,7 @@ class FeatureBasis(Basis):
         features = self.features(self.check_input(x))
         coefficients = self.coefficients()
         if weight is not None:
-            coefficients = coefficients * weight.unsqueeze(-1)
+            coefficients = dispatch.scaled(coefficients, weight)
         return functional.linear(features.flatten(-2), coefficients.flatten(-2))
 
     def edges(self, x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 from qkan.bases._base import ClassicalBasis, register
 from qkan.bases._extend import check_interval, extended
 from qkan.errors import RefineError, RefineWarning, check_choice, check_positive
+from qkan.kernels import dispatch
 from qkan.kernels.reference import cox_de_boor
-from qkan.kernels.spline import uniform_cubic
 
 
 @register("bspline")
@@ -77,7 +77,8 @@ class BSpline(ClassicalBasis):
     def evaluate(self, x: Tensor) -> Tensor:
         def splines(inside: Tensor) -> Tensor:
             if self.k == 3:
-                return uniform_cubic(inside, self.knots[2:-2], (self.grid_range[1] - self.grid_range[0]) / self.grid)
+                step = (self.grid_range[1] - self.grid_range[0]) / self.grid
+                return dispatch.cubic(inside, self.grid_range[0] - step, step, self.num_features)
             return cox_de_boor(inside, self.knots, self.k)
 
         return extended(splines, x, *self.grid_range, self.extend, self.slopes)

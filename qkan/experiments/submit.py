@@ -20,7 +20,6 @@ from qkan.circuits.planning import Plan
 from qkan.data import read_rows
 from qkan.errors import DataError, OptionError
 from qkan.models.base import load
-from qkan.models.kan import KAN
 from qkan.saving import load_folder
 from qkan.tabular import KIND, TabularModel
 
@@ -59,7 +58,7 @@ class Deployable:
         frame = read_rows(rows)
         if self.table is not None:
             return self._transformed(frame)
-        width = self.network.width[0] if isinstance(self.network, KAN) else None
+        width = getattr(self.network, "in_features", None)
         if width is None:
             raise DataError(f"a {type(self.network).__name__} takes no rows of a table; leave --rows out.")
         values = frame.apply(pd.to_numeric, errors="coerce")

@@ -30,9 +30,10 @@ from qkan.errors import OptionError, check_choice, check_positive
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
 from qkan.report import png, render
-from qkan.sklearn import KANClassifier
+from qkan.sklearn import KACQClassifier, KANClassifier
 from qkan.tabular import TabularModel
 
+MODELS = ("qkan", "kan", "kacq")
 LEVELS = (0.8, 0.9, 0.95)
 BASELINES = {
     "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
@@ -46,8 +47,8 @@ class Settings:
     """What the run depends on besides the data.
 
     Attributes:
-        model: "qkan" or "kan".
-        hidden: widths of the hidden layers.
+        model: "qkan", "kan" or "kacq", the compact KACQ-DCNN.
+        hidden: widths of the hidden layers; ``None`` is (4,). A "kacq" has sizes of its own.
         epochs: at most; early stopping watches the validation rows.
         seed: of splits, initialisation, batches, bootstrap and SHAP.
         device: "auto" (CUDA where available), "cpu", "cuda" or another torch device.
@@ -55,7 +56,7 @@ class Settings:
     """
 
     model: str = "qkan"
-    hidden: tuple[int, ...] = (4,)
+    hidden: tuple[int, ...] | None = None
     epochs: int = 200
     seed: int = 0
     device: str = "auto"
@@ -63,12 +64,14 @@ class Settings:
 
     def check(self) -> None:
         """Raise :class:`OptionError` if a setting is out of range."""
-        check_choice("model", self.model, ("qkan", "kan"))
+        check_choice("model", self.model, MODELS)
+        if self.model == "kacq" and self.hidden is not None:
+            raise OptionError(f"hidden={self.hidden} does not fit model='kacq', whose layers have sizes of their own.")
         check_positive("epochs", self.epochs)
         if check_positive("seed", self.seed, 0) >= 2**32:
             raise OptionError(f"seed={self.seed} must be below 2**32.")
         check_positive("explained", self.explained)
-        for size in self.hidden:
+        for size in self.hidden or ():
             check_positive("hidden", size)
         self.torch_device()
 
@@ -125,16 +128,18 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
 def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularModel:
     """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
-    classifier = KANClassifier(
-        model=settings.model,
-        hidden=settings.hidden,
-        epochs=settings.epochs,
-        batch_size=max(64, len(split.train) // 64),  # keeps large tables at some 64 steps an epoch
-        device=settings.torch_device(),
-        standardize=False,
-        verbose=verbose,
-        random_state=settings.seed,
-    )
+    options: dict[str, Any] = {
+        "epochs": settings.epochs,
+        "batch_size": max(64, len(split.train) // 64),  # keeps large tables at some 64 steps an epoch
+        "device": settings.torch_device(),
+        "standardize": False,
+        "verbose": verbose,
+        "random_state": settings.seed,
+    }
+    classifier: Any = KACQClassifier(**options)
+    if settings.model != "kacq":
+        hidden = (4,) if settings.hidden is None else settings.hidden
+        classifier = KANClassifier(model=settings.model, hidden=hidden, **options)
     X, y = table.features, table.target
     model = TabularModel(classifier, target=str(y.name))
     model.fit(

@@ -36,7 +36,8 @@ class KANLayer(nn.Module):
         out_features: m.
         basis: name of a registered basis (``qkan.bases.names()``) or a :class:`~qkan.bases.Basis` class.
         base: activation of the base branch ("silu", "gelu", "relu", "tanh", "identity"); ``None`` leaves it out.
-        scale: trainable edge scale, as in pykan's ``scale_sp``.
+        scale: trainable edge scale, as in pykan's ``scale_sp``. "both" multiplies the base branch by it too, which then
+            has no weight of its own: scale_oi · [φ_oi(x_i) + act(x_i)], the form of tfkan's ``DenseKAN``.
         bias: trainable output bias; "edge" gives every edge its own inside the edge scale, as the published DARUAN code
             has it, which adds parameters but no functions.
         mask: (m, n) of 0 and 1; edges at 0 are pruned: they contribute nothing and receive no gradient.
@@ -62,7 +63,7 @@ class KANLayer(nn.Module):
         basis: str | type[Basis] = "daruan",
         *,
         base: str | None = "silu",
-        scale: bool = True,
+        scale: bool | str = True,
         bias: bool | str = True,
         mask: Tensor | None = None,
         seed: int | None = None,
@@ -73,8 +74,11 @@ class KANLayer(nn.Module):
         basis_class = bases.get(basis)
         _check_options(basis_class, basis_options)
         check_choice("base", base, (*ACTIVATIONS, None))
+        check_choice("scale", scale, (True, False, "both"))
         check_choice("bias", bias, (True, False, "edge"))
         check_choice("init", init, ("variance", "power", None))
+        if scale == "both" and base is None:
+            raise OptionError("scale='both' scales the base branch too, but base=None leaves it out.")
         basis_seed, own_seed = spawn(seed, 2)
         self.basis = basis_class(in_features, out_features, seed=basis_seed, **basis_options)
         self.in_features, self.out_features = self.basis.in_features, self.basis.out_features
@@ -84,7 +88,8 @@ class KANLayer(nn.Module):
             raise OptionError(f"init='power' needs free coefficients, which the basis {basis_class.name!r} has not.")
         edge_shape = (self.out_features, self.in_features)
         self.scale = nn.Parameter(torch.ones(edge_shape)) if scale else None
-        self.base_weight: Any = nn.Parameter(torch.zeros(edge_shape)) if base else None
+        own_weight = base is not None and scale != "both"
+        self.base_weight: Any = nn.Parameter(torch.zeros(edge_shape)) if own_weight else None
         bias_shape = edge_shape if bias == "edge" else (self.out_features,)
         self.bias = nn.Parameter(torch.zeros(bias_shape)) if bias else None
         self.register_buffer("mask", None)
@@ -94,7 +99,7 @@ class KANLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.basis(x, self._edge_weight())
         if self.base is not None:
-            y = y + functional.linear(ACTIVATIONS[self.base](x), self._masked(self.base_weight))
+            y = y + functional.linear(ACTIVATIONS[self.base](x), self._base_weight())
         bias = self.output_bias()
         return y if bias is None else y + bias
 
@@ -112,7 +117,7 @@ class KANLayer(nn.Module):
         if weight is not None:
             edges = edges * weight
         if self.base is not None:
-            edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._masked(self.base_weight)
+            edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._base_weight()
         return edges
 
     def features(self, x: Tensor) -> Tensor:
@@ -135,7 +140,7 @@ class KANLayer(nn.Module):
         found, weight = self._feature_basis().coefficients(), self._edge_weight()
         if weight is not None:
             found = found * weight.unsqueeze(-1)
-        return found if self.base is None else torch.cat([found, self._masked(self.base_weight).unsqueeze(-1)], -1)
+        return found if self.base is None else torch.cat([found, self._base_weight().unsqueeze(-1)], -1)
 
     def matrix(self) -> tuple[Tensor, Tensor]:
         """A DARUAN layer as one product with all features but the constant: matrix (K', n, m) and bias (m,).
@@ -149,7 +154,7 @@ class KANLayer(nn.Module):
         basis = self._feature_basis()
         if not isinstance(basis, Daruan):
             raise OptionError(f"only a layer of DARUAN circuits has such a matrix, not one of basis {basis.name!r}.")
-        base = None if self.base is None else self._masked(self.base_weight)
+        base = None if self.base is None else self._base_weight()
         return basis.matrix(self._edge_weight(), base, self.output_bias())
 
     def refine(self, size: int) -> KANLayer:
@@ -172,7 +177,7 @@ class KANLayer(nn.Module):
             copy.deepcopy(self.basis),
             None if weight is None else weight.detach(),
             ACTIVATIONS[self.base] if self.base else None,
-            self._masked(self.base_weight).detach() if self.base else None,
+            self._base_weight().detach() if self.base else None,
             None if bias is None else bias.detach(),
         )
 
@@ -196,7 +201,7 @@ class KANLayer(nn.Module):
             "out_features": self.out_features,
             "basis": self.basis.name,
             "base": self.base,
-            "scale": self.scale is not None,
+            "scale": "both" if self._scales_both() else self.scale is not None,
             "bias": "edge" if self.bias is not None and self.bias.dim() == 2 else self.bias is not None,
             "init": self.init,
             **self.basis.config(),
@@ -204,12 +209,13 @@ class KANLayer(nn.Module):
 
     def matmul_flops(self, rows: int) -> int:
         """Floating-point operations in the forward pass's matrix products over the batch of ``rows`` rows."""
-        base = 2 * rows * self.in_features * self.out_features if self.base_weight is not None else 0
+        base = 2 * rows * self.in_features * self.out_features if self.base is not None else 0
         return self.basis.matmul_flops(rows) + base
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_features} -> {self.out_features}", f"base={self.base!r}"]
         parts += [f"{name}=False" for name in ("scale", "bias") if getattr(self, name) is None]
+        parts += ["scale='both'"] if self._scales_both() else []
         if self.mask is not None:
             parts.append(f"{int((self.mask == 0).sum())} of {self.mask.numel()} edges pruned")
         return ", ".join(parts)
@@ -227,6 +233,13 @@ class KANLayer(nn.Module):
     def _edge_weight(self) -> Tensor | None:
         return self.mask if self.scale is None else self._masked(self.scale)
 
+    def _base_weight(self) -> Tensor:
+        """(m, n), what the base branch is multiplied by."""
+        return self._masked(self.scale if self._scales_both() else self.base_weight)  # type: ignore[arg-type]
+
+    def _scales_both(self) -> bool:
+        return self.base is not None and self.base_weight is None
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """A state dict brings its mask along, whether this layer has one or not."""
         self.set_mask(state_dict.get(f"{prefix}mask"))
@@ -236,14 +249,33 @@ class KANLayer(nn.Module):
         """Set the amplitudes of basis and base branch for the chosen scheme."""
         basis_power, base_power = self._target_powers()
         with torch.no_grad():
+            if self._scales_both():
+                self._calibrate_both(seed, basis_power, base_power)
+                return
             if self.basis.free_amplitude:
-                for coefficient in self.basis.parameters():
-                    coefficient.mul_(math.sqrt(basis_power * self.in_features))
+                self._multiply_coefficients(math.sqrt(basis_power * self.in_features))
             elif self.scale is not None:
                 self.scale.fill_(math.sqrt(basis_power / float(self.basis.moments()[0])))
             if self.base_weight is not None:
-                noise = torch.randn(self.base_weight.shape, generator=generator(seed), device="cpu")
-                self.base_weight.copy_(noise * math.sqrt(base_power / _activation_power(self.base)))
+                self._draw(self.base_weight, seed, base_power / _activation_power(self.base))
+
+    def _calibrate_both(self, seed: int, basis_power: float, base_power: float) -> None:
+        """As :meth:`_calibrate`, where one random number per edge multiplies both branches."""
+        assert self.scale is not None
+        act_power = _activation_power(self.base)
+        if self.basis.free_amplitude:
+            self._multiply_coefficients(math.sqrt(basis_power * self.in_features * act_power / base_power))
+            self._draw(self.scale, seed, base_power / act_power)
+        else:
+            self._draw(self.scale, seed, (basis_power + base_power) / (act_power + float(self.basis.moments()[0])))
+
+    def _multiply_coefficients(self, factor: float) -> None:
+        for coefficient in self.basis.parameters():
+            coefficient.mul_(factor)
+
+    def _draw(self, weight: Tensor, seed: int, power: float) -> None:
+        noise = torch.randn(weight.shape, generator=generator(seed), device="cpu")
+        weight.copy_(noise * math.sqrt(power))
 
     def _target_powers(self) -> tuple[float, float]:
         """E[φ²] and E[(base_oi act)²] per edge. The variance scheme shares 1/n equally between the branches."""

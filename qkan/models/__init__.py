@@ -1,6 +1,7 @@
 """Networks built from the layers."""
 
 from qkan.models.base import load
+from qkan.models.dcnn import KACQDCNN
 from qkan.models.jhcg import HQKAN, JHCGNet
 from qkan.models.kan import KAN, QKAN
 from qkan.models.lstm import (
@@ -19,6 +20,7 @@ __all__ = [
     "HQKAN",
     "HQKANGRU",
     "HQKANLSTM",
+    "KACQDCNN",
     "KAN",
     "QKAN",
     "QKANGRU",

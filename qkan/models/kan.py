@@ -129,6 +129,11 @@ class KAN(Network):
             raise OptionError("plot needs data: pass x of shape (rows, inputs), or call fit first.")
         return draw(self, rows, **options)
 
+    @property
+    def in_features(self) -> int:
+        """Numbers in a row, ``width[0]``."""
+        return self.width[0]
+
     # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:

@@ -397,3 +397,30 @@ def test_an_unregistered_basis_class_is_not_saved_as_its_parent(tmp_path):
     with pytest.raises(qkan.errors.ModelFileError, match="Mine is not registered"):
         model.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("basis", ["bspline", "daruan"])
+def test_one_scale_may_multiply_both_branches(basis):
+    layer = KANLayer(5, 4, basis, scale="both", seed=0).double()
+    x = torch.randn(400, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    edges = (layer.basis.edges(x) + torch.nn.functional.silu(x).unsqueeze(-2)) * layer.scale
+    torch.testing.assert_close(layer(x), edges.sum(-1) + layer.bias)
+    torch.testing.assert_close(layer.edges(x), edges)
+    torch.testing.assert_close(layer.features(x).flatten(-2) @ layer.coefficients().flatten(-2).T, layer(x))
+    torch.testing.assert_close(layer.freeze()(x), layer(x))
+    assert layer.base_weight is None
+    assert layer.config()["scale"] == "both"
+    assert "scale='both'" in repr(layer)
+    if basis == "bspline":  # as tfkan's DenseKAN counts: in · out · (G + k + 1) + out
+        assert sum(p.numel() for p in layer.parameters()) == 5 * 4 * (5 + 3 + 1) + 4
+    with pytest.raises(OptionError, match="base=None leaves it out"):
+        KANLayer(2, 2, basis, scale="both", base=None)
+    with pytest.raises(OptionError, match="scale='edge' is not known"):
+        KANLayer(2, 2, basis, scale="edge")
+
+
+@pytest.mark.parametrize("basis", ["bspline", "daruan", "fourier"])
+def test_a_common_scale_keeps_the_size_of_outputs(basis):
+    layer = KANLayer(64, 64, basis, scale="both", init="variance", seed=0)
+    x = torch.randn(4000, 64, generator=torch.Generator().manual_seed(1))
+    assert 0.8 < layer(x).std().item() < 1.25
