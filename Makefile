@@ -11,7 +11,7 @@ JOBS   ?= 2
 .PHONY: run test lint types suite picture fixtures bench bench-peers clean
 
 run: $(VENV)/.core
-	$(BIN)/qkan train --data breast_cancer --model qkan --seed 0 --out $(RUN)
+	$(BIN)/qkan train --data breast_cancer --model kacq --seed 0 --out $(RUN)
 
 test: lint types suite
 

@@ -80,7 +80,8 @@ def work(case: str, module: nn.Module, size: int) -> Callable[[], None]:
     steps = -(-ROWS // BATCH)
 
     def epoch() -> None:
-        fit(module, (x, y), steps=steps, lr=1e-3, loss_fn=cross_entropy, batch=BATCH, seed=0, progress=False)
+        options = {"steps": steps, "log": steps, "batch": BATCH, "lr": 1e-3, "seed": 0, "progress": False}
+        fit(module, (x, y), loss_fn=cross_entropy, **options)
 
     def eager() -> None:
         optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.0)
