@@ -14,8 +14,7 @@ from qkan._random import generator, spawn
 from qkan.bases import BSpline
 from qkan.circuits import ParallelCircuits
 from qkan.circuits.backends import Backend
-from qkan.circuits.measured import MeasuredValues
-from qkan.errors import ModelFileError, OptionError, ShapeError, check_choice, check_positive
+from qkan.errors import OptionError, ShapeError, check_choice, check_positive
 from qkan.layers import KANLayer
 from qkan.layers.dropout import Dropout
 from qkan.layers.linear import linear
@@ -175,13 +174,7 @@ class KACQDCNN(Network):
         return sum(p.numel() for module in found for p in module.parameters() if p.requires_grad)
 
     def config(self) -> dict[str, Any]:
-        """Constructor arguments (JSON types only) that rebuild the structure; the backend is not part of it.
-
-        Raises:
-            ModelFileError: circuits were measured for certain rows; such a network cannot be saved.
-        """
-        if any(isinstance(module, MeasuredValues) for module in self.modules()):
-            raise ModelFileError("a network whose circuits were measured for certain rows cannot be saved.")
+        """Constructor arguments (JSON types only) that rebuild the structure; the backend is not part of it."""
         core = self.core
         return {
             "in_features": self.in_features,

@@ -265,7 +265,7 @@ def test_deployment(basis):
     torch.testing.assert_close(run.model(x), model(x), rtol=0, atol=1e-9)
     routes = {block.route for block in run.plan().blocks}
     assert routes == ({"rows"} if basis == "bspline" else {"rows", "nodes"})
-    with pytest.raises(ModelFileError, match="measured for certain rows"):
+    with pytest.raises(ModelFileError, match="a KACQDCNN with these measured circuits cannot be saved"):
         run.model.network.save("never-written")
 
 
