@@ -328,13 +328,14 @@ def data_list() -> None:
 def data_check(
     name: Annotated[str, typer.Argument(help="A named data set, or the path of a CSV file.")],
     target: Annotated[str | None, typer.Option(help="Column with the labels (CSV files).")] = None,
+    split: Annotated[str | None, typer.Option(help="Column that names each row's part, such as train or test.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
 ) -> None:
-    """Check a data set or CSV file for missing values, duplicates, damage and known label leaks."""
+    """Check a data set or CSV file for missing values, duplicates, damage and values that leak the label."""
     from qkan.data import check
 
     colors = {"ok": "green", "info": "blue", "warning": "yellow", "error": "red"}
-    findings = check(name, target, data_dir=data_dir)
+    findings = check(name, target, split=split, data_dir=data_dir)
     for finding in findings:
         out.print(f"[{colors[finding.level]}]{finding.level:8}[/]{escape(finding.message)}", soft_wrap=True)
     if any(finding.level == "error" for finding in findings):

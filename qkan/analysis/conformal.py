@@ -1,5 +1,7 @@
-"""Prediction sets with a coverage guarantee: split-conformal (LAC, through MAPIE) and class-conditional (Mondrian).
+"""Prediction sets with a coverage guarantee: split-conformal (LAC, APS and RAPS, through MAPIE) and class-conditional.
 
+Sets by group, cross-conformal sets and sets under covariate shift are in :mod:`qkan.analysis.conformal_sets`, intervals
+for regression in :mod:`qkan.analysis.conformal_regression`, coverage by group in :mod:`qkan.analysis.coverage`.
 Split-conformal sets contain the true class with probability at least the confidence level, for rows exchangeable with
 the calibration rows (Vovk, Gammerman and Shafer 2005; LAC: Sadinle, Lei and Wasserman 2019). Mondrian sets keep
 that promise within every class. Either holds only if the calibration rows were not used in training, so rows that
@@ -18,9 +20,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from qkan.analysis.coverage import binomial_interval, conformal_quantile, conformal_rank
 from qkan.errors import LeakageError, OptionError, ShapeError, check_choice
 
 METHODS = ("lac", "mondrian")
+ADAPTIVE = ("aps", "raps")
+"""Adaptive prediction sets (Romano, Sesia and Candès 2020) and their regularised form (Angelopoulos et al. 2021)."""
 
 
 class _Probabilities(ClassifierMixin, BaseEstimator):
@@ -47,39 +52,51 @@ class ConformalSets:
     Args:
         probabilities: (rows, classes) predicted for calibration rows that the model has not seen.
         labels: (rows,) their true classes as indices 0 … classes-1.
+        rows: (rows, columns) their features, to be compared with ``trained``; needed if that is given.
+        trained: hashes of the training rows, from :func:`row_hashes`. ``None`` leaves the comparison to the caller.
 
     Raises:
+        LeakageError: some of the rows were trained on.
         ShapeError: shapes do not fit, or there are no calibration rows of some class.
     """
 
-    def __init__(self, probabilities: np.ndarray, labels: np.ndarray):
-        self.probabilities = np.asarray(probabilities, dtype=np.float64)
-        self.labels = np.asarray(labels, dtype=np.int64)
-        if self.probabilities.ndim != 2 or self.labels.shape != self.probabilities.shape[:1]:
-            raise ShapeError(
-                f"probabilities of shape {self.probabilities.shape} and labels of shape {self.labels.shape} "
-                "do not fit; they must be (rows, classes) and (rows,)."
-            )
+    def __init__(
+        self,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        *,
+        rows: pd.DataFrame | np.ndarray | None = None,
+        trained: Iterable[str] | None = None,
+    ):
+        self.probabilities, self.labels = check_probabilities(probabilities, labels, rows)
         self.n_classes = self.probabilities.shape[1]
-        counts = np.bincount(self.labels, minlength=self.n_classes)
-        if len(counts) > self.n_classes or counts.min() == 0:
-            raise ShapeError(f"every class needs calibration rows; the counts per class are {counts.tolist()}.")
+        if (rows is None) != (trained is None):
+            raise OptionError("rows and trained belong together; give both, or neither.")
+        if rows is not None and trained is not None:
+            refuse_trained_rows(trained, rows)
 
-    def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
+    def predict_set(
+        self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac", seed: int | None = 0
+    ) -> np.ndarray:
         """Sets as a boolean array (rows, classes).
 
         Args:
             probabilities: (rows, classes).
             level: confidence level in (0, 1).
             method: "lac" covers on average over classes, "mondrian" within each class. A class with too few calibration
-                rows for the level is in every set: the promise holds, and the large sets show the price.
+                rows for the level is in every set: the promise holds, and the large sets show the price. "aps" and
+                "raps", for three classes or more, vary the size with the difficulty of a row.
+            seed: of the randomisation in "aps" and "raps".
         """
-        check_choice("method", method, METHODS)
-        if not 0 < level < 1:
-            raise OptionError(f"level={level!r} must lie strictly between 0 and 1.")
+        check_level(level)
+        if method in ADAPTIVE and self.n_classes == 2:
+            raise OptionError(f"method={method!r} needs three classes or more; for two choose 'lac' or 'mondrian'.")
+        check_choice("method", method, (*METHODS, *ADAPTIVE) if self.n_classes > 2 else METHODS)
         probabilities = np.asarray(probabilities, dtype=np.float64)
         if method == "mondrian":
             return 1 - probabilities <= self.thresholds(level)
+        if method in ADAPTIVE:
+            return self._mapie_sets(probabilities, level, method, seed)
         rows = len(self.labels)
         if rows * (1 - level) > 1 and rows * level > 1:  # the range MAPIE accepts
             return self._mapie_sets(probabilities, level)
@@ -95,23 +112,49 @@ class ConformalSets:
 
     @staticmethod
     def _threshold(scores: np.ndarray, level: float) -> float:
-        rank = _rank(len(scores), level)
-        return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+        return conformal_quantile(scores, level)
 
-    def _mapie_sets(self, probabilities: np.ndarray, level: float) -> np.ndarray:
+    def _mapie_sets(
+        self, probabilities: np.ndarray, level: float, method: str = "lac", seed: int | None = None
+    ) -> np.ndarray:
         from mapie.classification import SplitConformalClassifier
 
         given = _Probabilities(self.n_classes).fit(None, None)
+        entropy = np.random.SeedSequence(seed)  # MAPIE's None would mean NumPy's global state
+        state = np.random.RandomState(np.random.MT19937(entropy))
         conformal = SplitConformalClassifier(
-            estimator=given, confidence_level=level, conformity_score="lac", prefit=True
+            estimator=given, confidence_level=level, conformity_score=method, prefit=True, random_state=state
         )
         conformal.conformalize(self.probabilities, self.labels)
         return np.asarray(conformal.predict_set(probabilities)[1][:, :, 0], dtype=bool)
 
 
-def _rank(rows: int, level: float) -> int:
-    """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone."""
-    return max(1, math.ceil(round((rows + 1) * level, 9)))
+def check_level(level: float) -> None:
+    """Raise :class:`OptionError` unless ``level`` lies strictly between 0 and 1."""
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise OptionError(f"level={level!r} must lie strictly between 0 and 1.")
+
+
+def check_probabilities(
+    probabilities: np.ndarray, labels: np.ndarray, rows: pd.DataFrame | np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Calibration probabilities (rows, classes) as float64 and labels (rows,) as integers.
+
+    Raises:
+        ShapeError: shapes do not fit, ``rows`` are not as many, or a class has no rows.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ShapeError(
+            f"probabilities of shape {probabilities.shape} and labels of shape {labels.shape} "
+            "do not fit; they must be (rows, classes) and (rows,)."
+        )
+    if rows is not None and len(rows) != len(labels):
+        raise ShapeError(f"{len(rows)} feature rows do not fit {len(labels)} labels.")
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    if len(counts) > probabilities.shape[1] or counts.min() == 0:
+        raise ShapeError(f"every class needs calibration rows; the counts per class are {counts.tolist()}.")
+    return probabilities, labels
 
 
 def expected_coverage(calibration_rows: int, test_rows: int, level: float) -> tuple[float, float]:
@@ -122,7 +165,7 @@ def expected_coverage(calibration_rows: int, test_rows: int, level: float) -> tu
     """
     from scipy.stats import betabinom
 
-    rank = _rank(calibration_rows, level)
+    rank = conformal_rank(calibration_rows, level)
     if rank > calibration_rows:
         return 1.0, 1.0
     covered = betabinom(test_rows, rank, calibration_rows + 1 - rank)
@@ -157,23 +200,14 @@ def evaluate_sets(sets: np.ndarray, labels: np.ndarray, method: str, level: floa
         level=level,
         rows=len(labels),
         coverage=float(hit.mean()),
-        coverage_interval=_binomial_interval(hit),
+        coverage_interval=binomial_interval(hit),
         mean_size=float(sizes.mean()),
         empty=float((sizes == 0).mean()),
         double=float((sizes >= 2).mean()),
         class_coverage=tuple(float(own.mean()) if len(own) else math.nan for own in by_class),
-        class_interval=tuple(_binomial_interval(own) for own in by_class),
+        class_interval=tuple(binomial_interval(own) for own in by_class),
         class_rows=tuple(len(own) for own in by_class),
     )
-
-
-def _binomial_interval(hits: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    if len(hits) == 0:
-        return 0.0, 1.0
-    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence_level=0.95, method="exact")
-    return float(interval.low), float(interval.high)
 
 
 def row_hashes(frame: pd.DataFrame | np.ndarray) -> list[str]:

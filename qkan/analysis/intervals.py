@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from qkan.analysis.coverage import conformal_quantile
 from qkan.analysis.forecast import Predict
 from qkan.errors import OptionError, ShapeError, check_positive
 
@@ -84,13 +85,9 @@ def split_conformal(
         OptionError: ``level`` is not in (0, 1).
         ShapeError: shapes do not fit, or the forecast has more than one step.
     """
-    from qkan.analysis.conformal import _rank
-
     _check_level(level)
     known, targets = _pair(calibration)
-    scores = np.sort(np.abs(targets - _single("predictions", predict(known))))
-    rank = _rank(len(scores), level)
-    half = scores[rank - 1] if rank <= len(scores) else math.inf
+    half = conformal_quantile(np.abs(targets - _single("predictions", predict(known))), level)
     middle = _single("predictions", predict(np.asarray(inputs, dtype=np.float64)))
     return Intervals("split conformal", level, middle, middle - half, middle + half)
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from qkan.analysis.calibration import Reliability
 from qkan.analysis.conformal import SetReport
 from qkan.analysis.explain import Explanation
+from qkan.analysis.selective import RiskCoverage
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9722e", "#8a8a8a"
 NAMES = {"lac": "split conformal (LAC)", "mondrian": "class-conditional (Mondrian)"}
@@ -63,6 +65,28 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, a
     low = 1 / probabilities.shape[1]
     axes.plot([low, 1], [low, 1], color=GREY, lw=1, ls=":")
     axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(low - 0.03, 1.03), ylim=(-0.03, 1.06))
+    return axes.figure
+
+
+def reliability_curves(curves: Sequence[Reliability], axes: Any = None) -> Figure:
+    """Observed frequency against predicted probability, one line per class or group, with exact 95 % intervals."""
+    axes = axes or _axes(5.2, 3.4)
+    for curve in curves:
+        errors = np.stack([curve.observed - curve.low, curve.high - curve.observed])
+        label = f"{_plain(curve.name)} ({curve.rows.sum()} rows)"
+        axes.errorbar(curve.predicted, curve.observed, errors, marker="o", ms=4, lw=1.2, capsize=2, label=label)
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
+    axes.set(xlabel="predicted probability", ylabel="observed frequency", title="Reliability")
+    axes.legend(frameon=False, fontsize=8)
+    return axes.figure
+
+
+def risk_coverage(curve: RiskCoverage, axes: Any = None) -> Figure:
+    """Error among the answered rows against the share answered."""
+    axes = axes or _axes(5.2, 3.4)
+    axes.step(curve.coverage, curve.risk, where="post", color=BLUE)
+    axes.set(xlabel="share of rows answered", ylabel="error among them", title="Risk and coverage", xlim=(0, 1.02))
+    axes.set_ylim(bottom=0)
     return axes.figure
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,34 +13,20 @@ from qkan.data import _files, registry
 from qkan.data import _heart_facts as facts
 from qkan.data._csv import Column, RawCSV, count, identifier_like, parse, read_bytes, read_raw
 from qkan.data.breast_cancer import load_breast_cancer
+from qkan.data.finding import Finding
 from qkan.data.heart import DISGUISED, differences, filename, read_site
 from qkan.data.table import build, check_target_name, labels, mixed_sentence, validate
-from qkan.errors import DataError
+from qkan.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Level = Literal["ok", "info", "warning", "error"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of a check.
-
-    Attributes:
-        level: "ok", a check that passed; "info", a fact; "warning", something that can spoil results;
-            "error", something that loading refuses.
-        message: one plain sentence.
-    """
-
-    level: Level
-    message: str
 
 
 def check(
     name_or_path: str | os.PathLike[str],
     target: str | None = None,
     *,
+    split: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> list[Finding]:
     """Look a named data set or a CSV file over; nothing is downloaded and nothing is warned.
@@ -50,16 +35,19 @@ def check(
         name_or_path: "heart": see :func:`check_heart`; "breast_cancer": compares its counts with the recorded
             ones; a path: see :func:`check_csv`.
         target: column with the class labels of a CSV file; without it the file is checked as a plain table.
+        split: column of a CSV file that says which part each row belongs to.
         data_dir: folder of the heart files; only for "heart".
 
     Raises:
-        OptionError: ``target`` differs from the fixed one of a named data set, or ``data_dir`` is given for
-            another.
+        OptionError: ``target`` differs from the fixed one of a named data set, ``data_dir`` is given for
+            another, or ``split`` for any.
         DataError: the name is unknown. Faults of the data themselves are findings.
     """
     entry = registry.find(name_or_path, target, data_dir)
     if entry is None:
-        return check_csv(name_or_path, target)
+        return check_csv(name_or_path, target, split)
+    if split is not None:
+        raise OptionError(f"split={split!r} applies to CSV files only, not to {entry.name!r}.")
     return check_heart(data_dir) if entry.name == "heart" else _check_breast_cancer(entry)
 
 
@@ -81,8 +69,8 @@ def _check_breast_cancer(entry: registry.DataSet) -> list[Finding]:
     ]
 
 
-def check_csv(path: str | os.PathLike[str], target: str | None = None) -> list[Finding]:
-    """Look a CSV file over; with ``target``, also as a classification table.
+def check_csv(path: str | os.PathLike[str], target: str | None = None, split: str | None = None) -> list[Finding]:
+    """Look a CSV file over; with ``target``, also as a classification table, with :func:`~qkan.data.audit.audit`.
 
     Every fault is a finding, a file that cannot be read included; nothing is raised and nothing is warned.
     The 918-row heart file is recognised by its header; the cells its label leaks into are quoted from the
@@ -95,6 +83,7 @@ def check_csv(path: str | os.PathLike[str], target: str | None = None) -> list[F
         if target is None and known:
             target = facts.KAGGLE_LABEL
         target = None if target is None else check_target_name(raw, target)
+        split = None if split is None else check_target_name(raw, split)
     except DataError as error:
         return [Finding("error", str(error))]
     parsed = {name: parse(raw.frame[name]) for name in raw.frame.columns}
@@ -109,7 +98,22 @@ def check_csv(path: str | os.PathLike[str], target: str | None = None) -> list[F
         findings += _known_leak(raw, parsed)
     if target is not None:
         findings += _target(raw, target)
+        findings += _audit(raw, parsed, target, split)
     return findings
+
+
+def _audit(raw: RawCSV, parsed: dict[str, Column], target: str, split: str | None) -> list[Finding]:
+    import pandas as pd
+
+    from qkan.data.audit import audit
+
+    columns = {name: c.numbers if c.kind == "numeric" else raw.frame[name] for name, c in parsed.items()}
+    features = pd.DataFrame(columns).drop(columns=[target, *([] if split is None else [split])])
+    part = None if split is None else raw.frame[split]
+    try:
+        return audit(features, labels(raw.frame[target]), part, lines=raw.rows)
+    except DataError:
+        return []  # no classification table, as was said above
 
 
 def _missing(raw: RawCSV) -> Iterator[Finding]:

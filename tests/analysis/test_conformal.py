@@ -151,7 +151,8 @@ def test_hashes_see_values_only():
     ("arguments", "error", "message"),
     [
         ({"level": 1.0}, OptionError, "level=1.0"),
-        ({"method": "aps"}, OptionError, "method='aps' is not known; choose one of 'lac', 'mondrian'"),
+        ({"method": "top"}, OptionError, "method='top' is not known; choose one of 'lac', 'mondrian'"),
+        ({"method": "aps"}, OptionError, "method='aps' needs three classes or more"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
