@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan.circuits.backends import Result
-from qkan.circuits.measured import MeasuredModel
+from qkan.circuits.measured import MeasuredModel, prediction
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _outputs(model: nn.Module, names: list[str], rows: Tensor) -> dict[Any, Any]
 
     handles = [model.get_submodule(name).register_forward_hook(note(name)) for name in names]
     try:
-        found[None] = model(rows)
+        found[None] = prediction(model(rows))
     finally:
         for handle in handles:
             handle.remove()

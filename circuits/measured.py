@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from qkan.circuits.circuit import Circuit
-from qkan.errors import DomainError, check_positive
+from qkan.errors import DomainError, OptionError, check_positive
 
 
 @runtime_checkable
 class CircuitBlock(Protocol):
     """A module whose output is fixed by expectations of one circuit shape at many angles.
+
+    A module around it that no longer asks it, because it has computed with its values before, says so by a true
+    attribute ``computed_before``; its model is not deployed.
 
     DARUAN bases and :class:`~qkan.circuits.QuantumLayer` are such; any module with these methods is deployed.
     """
@@ -105,6 +108,20 @@ class MeasuredRows(MeasuredValues):
         )
 
 
+def prediction(output: Any) -> Tensor:
+    """A model's output, or its first part where it returns several, as recurrent networks do.
+
+    Raises:
+        OptionError: that is no tensor.
+    """
+    found = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(found, Tensor):
+        raise OptionError(
+            f"standard errors and reports need a model that returns a tensor, not {type(found).__name__}."
+        )
+    return found
+
+
 class MeasuredModel(nn.Module):
     """A trained network with measured blocks in the place of its circuits.
 
@@ -124,6 +141,8 @@ class MeasuredModel(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The network's output, and its standard error, which has no gradient, if asked for.
 
+        Of a network that returns several, as recurrent ones do, standard errors are those of the first.
+
         Args:
             x: what the network takes.
             return_std: propagate the variances of the measured values through the whole network, by drawing them
@@ -132,9 +151,10 @@ class MeasuredModel(nn.Module):
             samples: their number, at least 1; the standard error itself is then known to about 1/√(2 samples).
             seed: of the draws.
         """
-        output = self.network(x)
+        found = self.network(x)
         if not return_std:
-            return output
+            return found
+        output = prediction(found)
         check_positive("samples", samples)
         blocks = [module for module in self.network.modules() if isinstance(module, MeasuredValues)]
         generator = torch.Generator().manual_seed(seed)
@@ -144,7 +164,7 @@ class MeasuredModel(nn.Module):
                 for _ in range(samples):
                     for block in blocks:
                         block.draw(generator)
-                    drawn.append(self.network(x))
+                    drawn.append(prediction(self.network(x)))
         finally:
             for block in blocks:
                 block.settle()

@@ -135,10 +135,15 @@ def blocks_of(model: nn.Module) -> dict[str, CircuitBlock]:
     """The model's circuit blocks by name, in the order of its modules.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is none, or the model has computed with them before.
     """
     found: dict[str, CircuitBlock] = {}
     for name, module in model.named_modules():
+        if getattr(module, "computed_before", False):
+            raise OptionError(
+                f"{name or 'the model'} ({type(module).__name__}) holds coefficients of circuits that it no longer "
+                "runs; deploy the model it was made from."
+            )
         if isinstance(module, CircuitBlock):
             found[name] = module
     if not found:

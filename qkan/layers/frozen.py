@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from qkan.bases import Basis
 from qkan.bases._base import FeatureBasis
+from qkan.circuits.measured import CircuitBlock
 
 
 class FrozenKANLayer(nn.Module):
@@ -51,6 +52,11 @@ class FrozenKANLayer(nn.Module):
                 matrix = (edges if weight is None else edges * weight.unsqueeze(-1)).flatten(-2)
         for name, value in (("matrix", matrix), ("weight", weight), ("base_weight", base_weight), ("bias", bias)):
             self.register_buffer(name, None if value is None else value.clone())
+
+    @property
+    def computed_before(self) -> bool:
+        """Whether values measured for the basis would come too late; see ``qkan.circuits.measured.CircuitBlock``."""
+        return self.matrix is not None and isinstance(self.basis, CircuitBlock)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.matrix is not None and isinstance(self.basis, FeatureBasis):
