@@ -8,13 +8,14 @@ pattern the rows are walked in file order, and the longest stretches that keep a
 are weighed.
 
 **The test.** If M of the N rows of a class miss the rule, n given rows of that class all keep it with probability
-C(N-n, M) / C(N, M) when the order is random; the evidence of a stretch is minus the logarithm of the product over
-classes, less the number of ways to place its exceptions. A column that is truly strong misses seldom anywhere and
-gives no evidence, nor does a file sorted by label. The strongest stretch of the file is compared with that of files
-whose rows are shuffled within each class (null hypothesis: given the label, the order of the rows says nothing), which
-keeps every relation between columns. From a given start evidence s has probability at most e^-s, so the maximum
-over all rules, patterns and starts has a Gumbel tail of scale one at most, whose location a few shuffles give
-(maximum likelihood), as for local alignments of sequences (Karlin and Altschul 1990).
+C(N-n, M) / C(N, M) when the order is random (N and M are counted within the pattern); the evidence of a stretch is
+minus the logarithm of the product over classes, less the number of ways to place its exceptions. A column that is
+truly strong misses seldom anywhere and gives no evidence, nor does a file sorted by label. The strongest stretch of
+the file is compared with that of files whose rows are shuffled within each class (null hypothesis: given the label,
+the order of the rows says nothing), which keeps every relation between columns. From a given start evidence s has
+probability at most e^-s, so the maximum over all rules, patterns and starts has a Gumbel tail of scale one at most,
+whose location a few shuffles give (maximum likelihood), as for local alignments of sequences (Karlin and Altschul
+1990).
 A rule that holds throughout a whole pattern is the same in any order; it is weighed by a union bound instead, under
 the null hypothesis that the pattern does not matter given the label.
 

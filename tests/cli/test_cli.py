@@ -406,6 +406,19 @@ def test_data_check_reports_a_missing_file(tmp_path):
     assert "does not exist" in done.stdout
 
 
+def test_data_check_finds_cells_filled_in_from_the_label(tmp_path):
+    rows = ["a,flag,part,y"]
+    for row in range(300):
+        label = (row * 7) % 5 < 2  # filled in: rows 100 to 179; elsewhere the flag has nothing to do with the label
+        flag = label if 100 <= row < 180 else (row * row) % 7 < 3
+        rows.append(f"{(row * 31) % 97},{int(flag)},{'train' if row < 200 else 'test'},{'yes' if label else 'no'}")
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "1,1,train,no", "1,1,test,no"]))
+    done = qkan("data", "check", tmp_path / "t.csv", "--target", "y", "--split", "part")
+    assert done.returncode == 0, done.stdout
+    assert "flag looks filled in from the label" in done.stdout
+    assert "stand in more than one part" in done.stdout
+
+
 HEART = os.environ.get("QKAN_DATA_DIR", "")
 
 
