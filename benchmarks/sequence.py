@@ -179,8 +179,8 @@ def serve(text: str) -> None:
         answer.flush()
 
 
-def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bool) -> dict[str, Any]:
-    """Medians of all networks, taking turns."""
+def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bool, quiet: bool) -> dict[str, Any]:
+    """Medians of all networks, taking turns; ``quiet`` ones, which other processes leave undisturbed, or any."""
     names = ["lstm", "qkan", "hqkan"]
     differences = {name: difference(Run(name, case)) for name in names[1:]}
     for name, off in differences.items():
@@ -190,7 +190,7 @@ def measure(case: tuple[int, int, int], repetitions: int, threads: int, peer: bo
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repetitions + 2):
         for name, side in sides.items():
-            taken = side.undisturbed() if turn >= 2 else side.seconds()
+            taken = side.undisturbed() if quiet and turn >= 2 else side.seconds()
             if turn >= 2:  # the first two warm up
                 times[name].append(taken)
     for side in sides.values():
@@ -238,6 +238,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--cases", nargs="+", default=None, metavar="H,T,B", help="other sizes than those of the goals")
     parser.add_argument("--no-peer", action="store_true", help="leave the published package out")
+    parser.add_argument("--any-load", action="store_true", help="take turns that other processes disturb as well")
     parser.add_argument("--out", type=Path, help="folder for DATE-sequence.json and .md")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -254,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("the published package is not installed for comparison; run make bench-peers.", file=sys.stderr)
     torch.set_num_threads(options.threads)
     cases = CASES if options.cases is None else [tuple(map(int, text.split(","))) for text in options.cases]
-    rows = [measure(case, options.repetitions, options.threads, peer) for case in cases]  # type: ignore[arg-type]
+    rows = [measure(case, options.repetitions, options.threads, peer, not options.any_load) for case in cases]  # type: ignore[arg-type]
     print(table(rows), end="")
     if options.out:
         import environment

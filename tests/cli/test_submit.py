@@ -169,7 +169,7 @@ def test_interrupted_runs_say_what_is_kept(tmp_path):
     qkan.QKAN([12, 12], reps=3, seed=0).save(model)
     ledger = tmp_path / "run.sqlite"
     command = [sys.executable, "-c", "from qkan.cli import main; main()", "submit", str(model), "--quiet"]
-    command += ["--shots", "100000", "--ledger", str(ledger), "--batch-size", "2", "--seed", "0"]
+    command += ["--shots", "100000", "--ledger", str(ledger), "--batch-size", "1", "--seed", "0"]
     environment = {**os.environ, "PYTHONPATH": str(Path(qkan.__file__).parents[1])}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     while _done(ledger) < 3:
@@ -182,10 +182,10 @@ def test_interrupted_runs_say_what_is_kept(tmp_path):
         r"interrupted; \d+ of \d+ batches planned so far are finished and kept in .*the same command", said
     )
     kept = _done(ledger)
-    assert kept < 504
+    assert kept < 1008
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert again.returncode == 0, again.stderr
-    assert _done(ledger) == 504
+    assert _done(ledger) == 1008
 
 
 def _done(ledger: Path) -> int:
