@@ -171,7 +171,9 @@ def test_interrupted_runs_say_what_is_kept(tmp_path):
     command = [sys.executable, "-c", "from qkan.cli import main; main()", "submit", str(model), "--quiet"]
     command += ["--shots", "100000", "--ledger", str(ledger), "--batch-size", "1", "--seed", "0"]
     environment = {**os.environ, "PYTHONPATH": str(Path(qkan.__file__).parents[1])}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    # A suite that a shell runs in the background ignores SIGINT, and would hand that down.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    process = subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     while _done(ledger) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
