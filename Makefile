@@ -1,5 +1,6 @@
 # make run    create .venv, install, train on the breast-cancer data and write a report
 # make test   the same environment with the test tools, then the whole suite
+# make fuzz   the property tests alone, on newly drawn examples
 # make bench  side-by-side measurements against the published package (after make bench-peers)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS   ?= 2
 
-.PHONY: run test lint types suite picture fixtures bench bench-peers clean
+.PHONY: run test lint types suite fuzz picture fixtures bench bench-peers clean
 
 run: $(VENV)/.core
 	$(BIN)/qkan train --data breast_cancer --model kacq --seed 0 --out $(RUN)
@@ -25,6 +26,9 @@ types: $(VENV)/.dev
 # One thread per worker: small tensor operations lose more to thread barriers than they gain.
 suite: $(VENV)/.dev
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+fuzz: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) -m hypothesis
 
 # The README's picture is the overview written by the main job.
 picture: run

@@ -182,6 +182,8 @@ def search(features: pd.DataFrame, labels: np.ndarray, alpha: float, seed: int |
     """
     codes, _ = pd.factorize(labels)
     tried = list(rules(features, labels))
+    if not tried:
+        return []
     places = patterns(features)
     work = np.cumsum([len(place.rows) for place in places]) * max(len(tried), 1)
     places = places[: max(1, int((work <= MAX_WORK).sum()))]

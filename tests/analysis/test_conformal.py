@@ -101,7 +101,7 @@ def test_too_few_calibration_rows_give_full_sets(method):
 
 
 @given(seed=st.integers(0, 10**6), low=st.floats(0.05, 0.9), step=st.floats(0.001, 0.09))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sets_grow_with_the_level(seed, low, step):
     probabilities, labels = draw(60, seed)
     fitted = ConformalSets(probabilities, labels)

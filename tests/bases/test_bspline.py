@@ -94,7 +94,7 @@ def test_every_degree_and_grid_agrees_with_scipy(k, grid, extend):
     assert_close(basis.edges(x), expected, rtol=1e-11, atol=1e-11)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     grid=st.integers(1, 9), k=st.integers(1, 5), x=st.floats(-1, 1), extend=st.sampled_from(["linear", "clamp", "zero"])
 )
@@ -106,7 +106,7 @@ def test_features_are_a_partition_of_unity_inside(grid, k, x, extend):
     assert int((features > 0).sum()) <= k + 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=st.floats(-50, 50), extend=st.sampled_from(["linear", "clamp"]))
 def test_continued_features_sum_to_one_everywhere(x, extend):
     basis = BSpline(1, 1, extend=extend, seed=0).double()

@@ -82,7 +82,7 @@ def test_features_are_cosines_of_multiples(extend):
     assert_close(features(z, degree=12, extend=extend), expected, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(x=st.floats(-1e6, 1e6), degree=st.integers(1, 20))
 def test_bounded_arguments_give_bounded_features(x, degree):
     for extend in ("tanh", "clamp"):

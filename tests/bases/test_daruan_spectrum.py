@@ -58,7 +58,7 @@ def test_the_amplitude_readout_has_a_wider_spectrum():
     assert float(spectrum(basis)[4:].max()) > 1e-4
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     x=st.floats(-1e3, 1e3),
     ansatz=st.sampled_from(["pz", "rpz", "px", "real", "mix"]),
@@ -89,7 +89,7 @@ def test_cardinal_functions_of_the_torus_interpolate_the_node_values_exactly():
     assert_close(basis.edges(x), interpolated, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=st.floats(-50, 50), frequencies=st.sampled_from(FREQUENCIES), seed=st.integers(0, 100))
 def test_noise_in_node_values_is_not_amplified(x, frequencies, seed):
     """Independent unit noise at the nodes has unit variance at every x, as the squares of the weights sum to 1."""

@@ -74,7 +74,7 @@ def test_slopes_agree_with_the_analytic_derivative():
     assert_close(slopes[:, 0], expected, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=st.floats(-20, 20), period=st.floats(0.1, 20), turns=st.integers(-3, 3))
 def test_a_period_later_the_value_is_the_same(x, period, turns):
     basis = Fourier(1, 2, degree=3, period=period, seed=0).double()

@@ -66,7 +66,7 @@ def test_each_gaussian_peaks_at_one_on_its_centre(extend):
     assert_close(neighbours, torch.full_like(neighbours, np.exp(-1)), rtol=1e-14, atol=0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=st.floats(-2, 2), grid=st.integers(2, 12))
 def test_features_lie_between_zero_and_one_inside(x, grid):
     features = RBF(1, 1, grid=grid, seed=0).double().features(torch.tensor([x], dtype=torch.float64))

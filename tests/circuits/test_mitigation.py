@@ -13,7 +13,7 @@ from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import JobError, OptionError
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 3), st.integers(1, 7))
 def test_packed_circuits_are_the_separate_ones(seed, wires, copies, count):
     circuit = random_circuit(seed, wires, 6)
@@ -27,7 +27,7 @@ def test_packed_circuits_are_the_separate_ones(seed, wires, copies, count):
     np.testing.assert_allclose(packing.unpack(values, copies, count), expected, rtol=0, atol=1e-10)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([3, 5]))
 def test_folded_circuits_do_the_same(seed, wires, factor):
     circuit = random_circuit(seed, wires, 5)
@@ -41,7 +41,7 @@ def test_folded_circuits_do_the_same(seed, wires, factor):
         )
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_readout_errors_are_undone_exactly(seed, wires):
     """Bits flipped by known chances in the exact distribution: the corrected observables have the true means."""
@@ -68,7 +68,7 @@ def test_readout_errors_are_undone_exactly(seed, wires):
     )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(st.lists(st.dictionaries(st.text("IXYZ", min_size=3, max_size=3), st.floats(0.1, 1), max_size=4), max_size=4))
 def test_corrected_and_packed_circuits_need_no_further_settings(strings):
     """What was planned is what is sent."""

@@ -52,7 +52,7 @@ def test_every_gate_agrees_with_pennylane_and_qiskit(name, source):
     check(circuit, 3)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 20))
 def test_random_circuits_agree_with_pennylane_and_qiskit(seed, wires, length):
     circuit = random_circuit(seed, wires, length)
@@ -62,7 +62,7 @@ def test_random_circuits_agree_with_pennylane_and_qiskit(seed, wires, length):
     np.testing.assert_allclose(found, by_qiskit(circuit, x, theta), rtol=0, atol=1e-10)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(0, 25), st.booleans(), st.booleans())
 def test_random_circuits_agree_gate_by_gate(seed, wires, length, diagonal, per_row):
     check(random_circuit(seed, wires, length, diagonal), 3, seed=seed, per_row=per_row)

@@ -122,7 +122,7 @@ def test_constants_cannot_be_normalised(train_num):
         create_dataset(lambda x: 0 * x[:, 0] + 0.1, train_num=train_num, normalize_label=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_var=st.integers(1, 5),
     rows=st.integers(1, 40),

@@ -348,7 +348,7 @@ def test_import_is_light():
 # Properties.
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(
@@ -372,7 +372,7 @@ def test_what_pandas_writes_is_read_back(rows):
     assert table.target.tolist() == frame["y"].tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_file_content_causes_any_other_error(content):
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ def cut(points: int, window: int, horizon: int, train: float, **options):
     return make_windows(counting(points), window, horizon, split, **options)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(**sizes)
 def test_parts_share_no_position_and_no_window_is_lost(points, window, horizon, train):
     windows = cut(points, window, horizon, train, scale="none")
@@ -54,7 +54,7 @@ def test_parts_share_no_position_and_no_window_is_lost(points, window, horizon, 
     assert end == points
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(**sizes, scale=st.sampled_from(["minmax", "standard"]), seed=st.integers(0, 99))
 def test_later_values_change_nothing_earlier(points, window, horizon, train, scale, seed):
     first = cut(points, window, horizon, train)

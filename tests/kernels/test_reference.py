@@ -41,7 +41,7 @@ def dense_expectation(gates, theta, angles) -> float:
 # -- Bloch recursion -----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(axis=st.sampled_from("xyz"), angle=ANGLE, polar=st.floats(0, math.pi), azimuth=st.floats(0, 2 * math.pi))
 def test_a_rotation_of_the_bloch_vector_is_the_conjugation_of_the_density_matrix(axis, angle, polar, azimuth):
     before = (math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), math.cos(polar))
@@ -53,7 +53,7 @@ def test_a_rotation_of_the_bloch_vector_is_the_conjugation_of_the_density_matrix
     np.testing.assert_allclose([float(v) for v in found], expected, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     gates=st.lists(GATE, max_size=12),
     theta=st.lists(ANGLE, min_size=4, max_size=4),
@@ -116,7 +116,7 @@ def test_full_precisions_are_kept(dtype):
 # -- readout -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(z=st.floats(-1, 1))
 def test_amplitude_readout_is_the_difference_of_magnitudes(z):
     found = float(amplitude_readout(torch.tensor(z, dtype=torch.float64)))

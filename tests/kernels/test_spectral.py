@@ -64,7 +64,7 @@ def test_dirichlet_functions_are_cardinal_and_follow_the_closed_form(degree):
     assert_close(spectral.dirichlet(u, degree), expected, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(u=st.floats(-100, 100), degree=st.sampled_from(DEGREES))
 def test_dirichlet_functions_and_their_squares_sum_to_one(u, degree):
     weights = spectral.dirichlet(torch.tensor(u, dtype=torch.float64), degree)
@@ -113,7 +113,7 @@ def test_torus_dirichlet_functions_are_cardinal_products(reps):
     assert_close(spectral.torus_dirichlet(phi), expected, rtol=0, atol=1e-13)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(phi=st.lists(st.floats(-100, 100), min_size=1, max_size=4))
 def test_torus_dirichlet_functions_and_their_squares_sum_to_one(phi):
     weights = spectral.torus_dirichlet(torch.tensor(phi, dtype=torch.float64))
