@@ -11,7 +11,8 @@ from hypothesis import settings
 # Tests run in parallel processes; more threads than cores only wait for each other.
 torch.set_num_threads(1)
 
-# The suite draws the same examples every time, so that it passes or fails for everyone alike; `make fuzz` draws new ones.
+# The suite draws the same examples every time, so that it passes or fails for everyone alike;
+# `make fuzz` draws new ones.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
