@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 from qkan import training
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.models import KACQDCNN, KAN, QKAN
+from qkan.models import KACQDCNN, KAN, QKAN, QCKANNet, TensorNetworkQNN
 from qkan.models.base import Network
 from qkan.models.dcnn import class_probabilities, cross_entropy
 
@@ -279,6 +279,66 @@ class KACQClassifier(_Classifier):
         names = ("preset", "wires", "quantum_layers", "circuits", "embedding", "classical", "quantum", "basis", "core")
         options = {name: getattr(self, name) for name in (*names, "dropout", "backend")}
         return KACQDCNN(n_in, n_out, **options, seed=seed)
+
+
+class NetworkClassifier(_Classifier):
+    """Any network of the toolkit as a classifier, by name.
+
+    Args:
+        network: name of a class of :mod:`qkan.models` whose first arguments are ``in_features`` and ``n_classes``:
+            "KACQDCNN", "QCKANNet", "TensorNetworkQNN".
+        options: further arguments of the network.
+        epochs: passes over the training rows at most.
+        lr: learning rate of AdamW.
+        batch_size: rows per step.
+        weight_decay: of AdamW.
+        early_stopping: hold out ``validation_fraction`` of the rows and keep the parameters that are best on them.
+        validation_fraction: share of rows held out.
+        patience: epochs without improvement before stopping.
+        standardize: centre and scale every feature by the training rows inside the estimator.
+        device: torch device of the network, such as "cpu" or "cuda".
+        verbose: show a progress bar.
+        random_state: seed, ``RandomState`` or ``None``.
+
+    Attributes after ``fit``, labels and validation rows of one's own: as of :class:`KANClassifier`.
+    """
+
+    #: What may be named.
+    NETWORKS: ClassVar[dict[str, type[Network]]] = {one.__name__: one for one in (KACQDCNN, QCKANNet, TensorNetworkQNN)}
+
+    def __init__(
+        self,
+        network: str = "KACQDCNN",
+        options: dict[str, Any] | None = None,
+        epochs: int = 60,
+        lr: float = 0.01,
+        batch_size: int = 64,
+        weight_decay: float = 0.01,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        standardize: bool = True,
+        device: str = "cpu",
+        verbose: bool = False,
+        random_state: Any = None,
+    ):
+        self.network = network
+        self.options = options
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _build(self, n_in: int, n_out: int, seed: int) -> Network:
+        check_choice("network", self.network, self.NETWORKS)
+        return self.NETWORKS[self.network](n_in, n_out, **(self.options or {}), seed=seed)
 
 
 class KANRegressor(RegressorMixin, _KANEstimator):

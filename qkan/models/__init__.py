@@ -14,7 +14,9 @@ from qkan.models.lstm import (
     QKANGRUCell,
     QKANLSTMCell,
 )
+from qkan.models.qckan import QCKANNet
 from qkan.models.replace import Replacement, replace_mlp
+from qkan.models.tensor_network import TensorNetworkQNN
 
 __all__ = [
     "HQKAN",
@@ -28,9 +30,11 @@ __all__ = [
     "HQKANGRUCell",
     "HQKANLSTMCell",
     "JHCGNet",
+    "QCKANNet",
     "QKANGRUCell",
     "QKANLSTMCell",
     "Replacement",
+    "TensorNetworkQNN",
     "load",
     "replace_mlp",
 ]

@@ -30,11 +30,11 @@ from qkan.models.dcnn_parts import (
     written,
 )
 
-_PUBLISHED = {"basis": "bspline", "grid": 3, "k": 3, "extend": "zero", "base": "silu", "scale": "both"}
+PUBLISHED_EDGES = {"basis": "bspline", "grid": 3, "k": 3, "extend": "zero", "base": "silu", "scale": "both"}
 _COMPACT = {"basis": "daruan", "reps": 2}
 #: Sizes of both channels, and dropout, by preset.
 PRESETS: dict[str, tuple[Classical, Quantum, float]] = {
-    "published": (Classical(edges=_PUBLISHED), Quantum(edges=_PUBLISHED, narrow={"grid": 5}), 0.2),
+    "published": (Classical(edges=PUBLISHED_EDGES), Quantum(edges=PUBLISHED_EDGES, narrow={"grid": 5}), 0.2),
     "compact": (
         Classical(units=(8,), cell="tanh", dense=16, widths=(8,), edges=_COMPACT),
         Quantum(first=4, before=(8,), after=(8,), edges=_COMPACT),
@@ -147,7 +147,7 @@ class KACQDCNN(Network):
         if preset == "published":
             parts = (self.classical, self.quantum, self.head)
             for part, part_seed in zip(parts, spawn(seeds[3], 3), strict=True):
-                _begin_as_keras(part, part_seed)
+                begin_as_keras(part, part_seed)
         if device is not None:
             self.to(device)
 
@@ -213,7 +213,7 @@ def _sizes(name: str, preset: Any, given: Mapping[str, Any] | bool, basis: Edges
     return resolved(preset, {} if given is True else given, basis)
 
 
-def _begin_as_keras(part: nn.Module | None, seed: int) -> None:
+def begin_as_keras(part: nn.Module | None, seed: int) -> None:
     """Initial values of Keras and tfkan: Glorot's uniform distribution, biases 0, spline coefficients N(0, 0.1²)."""
     local = generator(seed)
     with torch.no_grad():
