@@ -27,6 +27,7 @@ def test_every_metric_is_scikit_learns():
     assert found["f1"] == sk.f1_score(labels, predicted, average="macro")
     assert found["roc_auc"] == sk.roc_auc_score(labels, probabilities[:, 1])
     assert found["mcc"] == sk.matthews_corrcoef(labels, predicted)
+    assert found["kappa"] == sk.cohen_kappa_score(labels, predicted)
     assert found["log_loss"] == pytest.approx(sk.log_loss(labels, probabilities[:, 1]))
     assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, probabilities[:, 1]))
     assert set(found) == set(METRICS)
@@ -40,6 +41,14 @@ def test_three_classes():
     squared = (0.04 + 0.01 + 0.01) + (0.04 + 0.09 + 0.01) + (0.01 + 0.01 + 0.04) + (0.25 + 0.04 + 0.49)
     assert found["brier"] == pytest.approx(squared / 4)
     assert found["roc_auc"] == sk.roc_auc_score(labels, probabilities, multi_class="ovr")
+
+
+def test_kappa_by_hand():
+    """Three of four right where chance gives one half: (3/4 - 1/2) / (1 - 1/2)."""
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    assert classification_metrics(np.array([0, 0, 1, 1]), probabilities)["kappa"] == pytest.approx(0.5)
+    always = np.tile([0.9, 0.1], (4, 1))
+    assert classification_metrics(np.array([0, 0, 1, 1]), always)["kappa"] == 0
 
 
 def test_calibration_error_by_hand():
