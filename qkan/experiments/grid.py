@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from qkan._progress import progress_bar
-from qkan.errors import DataError, check_positive
+from qkan.errors import BackendUnavailable, DataError, check_choice, check_positive
 from qkan.saving import write_atomic
 
 #: A run: a function of a module, and its arguments in JSON types.
 Run = tuple[Callable[..., dict[str, Any]], dict[str, Any]]
 
 
-def run_all(runs: Mapping[str, Run], folder: Path, jobs: int = 1, progress: bool = True) -> dict[str, dict[str, Any]]:
+#: Back ends of joblib; the last two need a package of that name (for Dask, its part "distributed").
+BACKENDS = ("loky", "threading", "dask", "ray")
+
+
+def run_all(
+    runs: Mapping[str, Run], folder: Path, jobs: int = 1, progress: bool = True, backend: str = "loky"
+) -> dict[str, dict[str, Any]]:
     """Results by key. What ``folder`` holds already is read, the rest is computed in ``jobs`` processes.
 
     Every result is a file of its own, written when it is ready, so that an interrupted call goes on where it was. A
@@ -26,17 +35,22 @@ def run_all(runs: Mapping[str, Run], folder: Path, jobs: int = 1, progress: bool
         folder: where results are kept.
         jobs: processes.
         progress: show a progress bar.
+        backend: one of :data:`BACKENDS`. "dask" and "ray" use the cluster that their own configuration names
+            (``DASK_SCHEDULER_ADDRESS``, ``RAY_ADDRESS``), else ``jobs`` processes here.
 
     Raises:
         DataError: a result cannot be read or written.
+        OptionError: an unknown back end, or fewer jobs than one.
+        BackendUnavailable: Dask or Ray is not installed.
     """
     from joblib import Parallel, delayed
 
     check_positive("jobs", jobs)
+    check_choice("backend", backend, BACKENDS)
     folder.mkdir(parents=True, exist_ok=True)
     found = {key: kept for key, run in runs.items() if (kept := _kept(_file(folder, key), run)) is not None}
     missing = [key for key in runs if key not in found]
-    with progress_bar(progress, "runs", len(runs), len(found)) as advance:
+    with _workers(backend, jobs), progress_bar(progress, "runs", len(runs), len(found)) as advance:
         parallel = Parallel(n_jobs=min(jobs, max(1, len(missing))), return_as="generator_unordered")
         for key, result in parallel(delayed(_call)(key, *runs[key]) for key in missing):
             content = {"arguments": runs[key][1], "result": result}
@@ -44,6 +58,33 @@ def run_all(runs: Mapping[str, Run], folder: Path, jobs: int = 1, progress: bool
             found[key] = result
             advance(1, key)
     return {key: found[key] for key in runs}
+
+
+@contextmanager
+def _workers(backend: str, jobs: int) -> Iterator[None]:
+    """Joblib's back end, with a cluster where it needs one."""
+    from joblib import parallel_config
+
+    if backend in ("dask", "ray") and find_spec({"dask": "distributed"}.get(backend, backend)) is None:
+        package = {"dask": "dask[distributed]"}.get(backend, backend)
+        raise BackendUnavailable(f"backend={backend!r} needs the package {package!r}, which is not installed.")
+    with ExitStack() as stack:
+        if backend == "dask":
+            from dask import config
+            from distributed import Client
+
+            here = {} if config.get("scheduler-address", None) else {"n_workers": jobs, "threads_per_worker": 1}
+            stack.enter_context(Client(**here, **({"dashboard_address": None} if here else {})))
+        if backend == "ray":
+            import ray
+            from ray.util.joblib import register_ray
+
+            if not ray.is_initialized():
+                ray.init(**({} if os.environ.get("RAY_ADDRESS") else {"num_cpus": jobs, "include_dashboard": False}))
+                stack.callback(ray.shutdown)
+            register_ray()
+        stack.enter_context(parallel_config(backend=backend))
+        yield
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -13,12 +13,11 @@ from typing import Any
 
 from sklearn import discriminant_analysis, ensemble, linear_model, naive_bayes, neighbors, neural_network, tree
 from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
 
 from qkan.sklearn import KACQClassifier, KANClassifier, NetworkClassifier
 
-GROUPS = ("classical", "quantum network", "hybrid", "KAN", "KACQ", "ablation", "control")
+#: Seeds of the networks whose probabilities "kacq-ensemble" averages.
+ENSEMBLE = 5
 
 
 @dataclass(frozen=True)
@@ -50,22 +49,28 @@ class Model:
 
     Attributes:
         name: in tables and files.
-        group: one of :data:`GROUPS`.
+        group: one of :data:`qkan.experiments.kacq_heart_results.GROUPS`.
         make: (recipe, seed, preset) -> unfitted classifier; the preset is the size of the KACQ-DCNNs.
         needs: package that must be installed besides scikit-learn.
-        trained: whether it is a network that stops early.
+        size: "published" or "compact" if it is always that; else the preset's.
+        published: whether the publication has it.
     """
 
     name: str
     group: str
     make: Callable[[Recipe, int, str], Any]
     needs: str | None = None
-    trained: bool = False
+    size: str | None = None
+    published: bool = True
 
     @property
     def available(self) -> bool:
         """Whether its package is installed."""
         return self.needs is None or find_spec(self.needs) is not None
+
+    def unit_range(self, preset: str) -> bool:
+        """Whether inputs are scaled to [0, 1], as published: the splines of those sizes live on [-1, 1]."""
+        return (self.size or preset) == "published"
 
 
 def _catboost(seed: int) -> Any:
@@ -108,7 +113,8 @@ _CLASSICAL: dict[str, Callable[[int], Any]] = {
 }
 _PACKAGES = ("catboost", "lightgbm", "xgboost")
 
-_QCKAN_LAYERS = QNN_LAYERS = KACQ_LAYERS = (1, 2, 3, 4)
+#: Of circuits: quantum networks, QCKANNet and KACQ-DCNN come with one to four.
+LAYERS = (1, 2, 3, 4)
 
 #: Options of the network that differ from KACQ-DCNN with one layer. The compact preset has one BiLSTM and the published
 #: one two, so there is one more in the one and one fewer in the other.
@@ -116,7 +122,6 @@ _ABLATIONS: dict[str, dict[str, Any]] = {
     "kacq-no-quantum": {"quantum": False},
     "kacq-angle": {"embedding": "angle"},
     "kacq-lstm": {"classical": {"recurrent": "lstm"}},
-    "kacq-other-depth": {},
     "kacq-no-bilstm": {"classical": {"recurrent": None}},
     "kacq-mlp-classical": {"classical": {"layer": "mlp"}},
     "kacq-mlp-quantum": {"quantum": {"layer": "mlp"}},
@@ -140,12 +145,11 @@ def _common(recipe: Recipe, seed: int, lr: float) -> dict[str, Any]:
     }
 
 
-def _kacq(options: dict[str, Any], preset: str | None = None) -> Callable[[Recipe, int, str], Any]:
-    def make(recipe: Recipe, seed: int, usual: str) -> Any:
-        size = preset or usual
-        lr = recipe.lr_published if size == "published" else recipe.lr
-        classifier = KACQClassifier(preset=size, **_common(recipe, seed, lr), **options)
-        return _unit_range(classifier) if size == "published" else classifier
+def _kacq(options: dict[str, Any], size: str | None = None) -> Callable[[Recipe, int, str], Any]:
+    def make(recipe: Recipe, seed: int, preset: str) -> Any:
+        used = size or preset
+        lr = recipe.lr_published if used == "published" else recipe.lr
+        return KACQClassifier(preset=used, **_common(recipe, seed, lr), **options)
 
     return make
 
@@ -154,47 +158,56 @@ def _other_depth(recipe: Recipe, seed: int, preset: str) -> Any:
     return _kacq({"classical": {"units": _OTHER_DEPTH[preset]}})(recipe, seed, preset)
 
 
-def _network(network: str, options: dict[str, Any], published: bool) -> Callable[[Recipe, int, str], Any]:
-    def make(recipe: Recipe, seed: int, preset: str) -> Any:
-        lr = recipe.lr_published if published else recipe.lr_circuit
-        classifier = NetworkClassifier(network, options, **_common(recipe, seed, lr))
-        return _unit_range(classifier) if published else classifier
+def _ensemble(recipe: Recipe, seed: int, preset: str) -> Any:
+    """Every member holds out other rows for early stopping, so that together they train on all."""
+    members = [(str(k), _kacq({})(recipe, ENSEMBLE * seed + k, preset)) for k in range(ENSEMBLE)]
+    return ensemble.VotingClassifier(members, voting="soft")
 
-    return make
+
+def _circuit(kind: str, layers: int) -> Callable[[Recipe, int, str], Any]:
+    options = {"network": kind, "layers": layers}
+    return lambda recipe, seed, preset: NetworkClassifier(
+        "TensorNetworkQNN", options, **_common(recipe, seed, recipe.lr_circuit)
+    )
+
+
+def _qckan(layers: int) -> Callable[[Recipe, int, str], Any]:
+    options = {"quantum_layers": layers}
+    return lambda recipe, seed, preset: NetworkClassifier(
+        "QCKANNet", options, **_common(recipe, seed, recipe.lr_published)
+    )
 
 
 def _kan(kind: str) -> Callable[[Recipe, int, str], Any]:
     return lambda recipe, seed, preset: KANClassifier(model=kind, **_common(recipe, seed, recipe.lr))
 
 
-def _unit_range(classifier: Any) -> Any:
-    """Inputs scaled to [0, 1] by the training rows, as published: the splines there live on [-1, 1]."""
-    return make_pipeline(MinMaxScaler(clip=True), classifier)
+def _classical(name: str) -> Model:
+    make = _CLASSICAL[name]
+    needs = name if name in _PACKAGES else None
+    return Model(name, "classical", lambda recipe, seed, preset: make(seed), needs, "compact")
 
 
 def _registry() -> dict[str, Model]:
-    models = [
-        Model(name, "classical", lambda recipe, seed, preset, make=make: make(seed), name if name in _PACKAGES else None)
-        for name, make in _CLASSICAL.items()
+    models = [_classical(name) for name in _CLASSICAL]
+    models += [
+        Model(f"{kind}-{layers}", "quantum network", _circuit(kind, layers), size="compact")
+        for kind in ("mera", "mps", "ttn")
+        for layers in LAYERS
     ]
-    for kind in ("mera", "mps", "ttn"):
-        for layers in QNN_LAYERS:
-            make = _network("TensorNetworkQNN", {"network": kind, "layers": layers}, published=False)
-            models.append(Model(f"{kind}-{layers}", "quantum network", make, trained=True))
-    models.append(Model("bilstm-kan", "hybrid", _kacq({"quantum": False}, "published"), trained=True))
-    models.append(Model("qdense-kan", "hybrid", _kacq({"classical": False}, "published"), trained=True))
-    for layers in _QCKAN_LAYERS:
-        make = _network("QCKANNet", {"quantum_layers": layers}, published=True)
-        models.append(Model(f"qckan-{layers}", "hybrid", make, trained=True))
-    models += [Model(kind, "KAN", _kan(kind), trained=True) for kind in ("kan", "qkan")]
-    for layers in KACQ_LAYERS:
-        models.append(Model(f"kacq-{layers}", "KACQ", _kacq({"quantum_layers": layers}), trained=True))
-    models.append(Model("kacq-published", "KACQ", _kacq({}, "published"), trained=True))
-    for name, options in _ABLATIONS.items():
-        make = _other_depth if name == "kacq-other-depth" else _kacq(options)
-        models.append(Model(name, "ablation", make, trained=True))
-    models += [Model(name, "control", _kacq({"core": core}), trained=True) for name, core in _CONTROLS.items()]
-    return {model.name: model for model in models}
+    models += [
+        Model("bilstm-kan", "hybrid", _kacq({"quantum": False}, "published"), size="published"),
+        Model("qdense-kan", "hybrid", _kacq({"classical": False}, "published"), size="published"),
+        *(Model(f"qckan-{layers}", "hybrid", _qckan(layers), size="published") for layers in LAYERS),
+        *(Model(kind, "KAN", _kan(kind), size="compact", published=False) for kind in ("kan", "qkan")),
+        *(Model(f"kacq-{layers}", "KACQ", _kacq({"quantum_layers": layers})) for layers in LAYERS),
+        Model("kacq-published", "KACQ", _kacq({}, "published"), size="published", published=False),
+        Model("kacq-ensemble", "KACQ", _ensemble, published=False),
+    ]
+    ablations = {name: _kacq(options) for name, options in _ABLATIONS.items()} | {"kacq-other-depth": _other_depth}
+    models += [Model(name, "ablation", make) for name, make in ablations.items()]
+    controls = [Model(name, "control", _kacq({"core": core}), published=False) for name, core in _CONTROLS.items()]
+    return {model.name: model for model in [*models, *controls]}
 
 
 #: Every model, in the order of the tables.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 #: Kinds of models, in the order in which reports show them.
-GROUPS = ("classical", "quantum network", "hybrid", "KACQ", "ablation", "control")
+GROUPS = ("classical", "quantum network", "hybrid", "KAN", "KACQ", "ablation", "control")
 
 
 @dataclass(frozen=True)
