@@ -297,10 +297,14 @@ class _Program:
             last = first + 1
             while last < len(wires) and last - first < most and wires[last] == wires[first] + last - first:
                 last += 1
-            block = _kron(blocks[first:last])[:, None]
+            block = _kron(blocks[first:last])
             size = 2 ** wires[first]
-            parts = psi.reshape(psi.shape[0], size, block.shape[-1], 2**self.wires // (size * block.shape[-1]))
-            psi = (block @ parts).flatten(1)
+            shape = (psi.shape[0], size, block.shape[-1], 2**self.wires // (size * block.shape[-1]))
+            if len(block) == 1 and shape[-1] < block.shape[-1]:  # one product of matrices, not one per row
+                parts = psi.reshape(shape).transpose(2, 3)
+                psi = (parts @ block[0].T).transpose(2, 3).flatten(1)
+            else:
+                psi = (block[:, None] @ psi.reshape(shape)).flatten(1)
             first = last
         return psi
 

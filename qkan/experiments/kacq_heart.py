@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qkan.analysis.metrics import classification_metrics
 from qkan.counting import count
 from qkan.errors import OptionError, check_choice, check_positive
@@ -85,7 +87,9 @@ def one_run(table: str, model: str, fold: str, recipe: dict[str, Any]) -> dict[s
     with _single_thread():
         classifier.fit(train, labels[place.train], **watched)
         seconds = time.perf_counter() - start
-        scores = classification_metrics(labels[place.test], classifier.predict_proba(test))
+        probabilities = np.asarray(classifier.predict_proba(test), dtype=np.float64)
+    probabilities /= probabilities.sum(1, keepdims=True)  # of float32 they add up to 1 in float32 only
+    scores = classification_metrics(labels[place.test], probabilities)
     return {"fold": fold, **_size(classifier), "seconds": round(seconds, 3), **_rounded(scores)}
 
 

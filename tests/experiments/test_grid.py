@@ -1,10 +1,13 @@
 """Runs in parallel that are kept one by one."""
 
 import json
+import math
+from pathlib import Path
 
 import pytest
 
-from qkan.errors import DataError, OptionError
+from qkan.errors import BackendUnavailable, DataError, OptionError
+from qkan.experiments import grid
 from qkan.experiments.grid import run_all
 
 
@@ -12,6 +15,10 @@ def power(base, exponent):
     if base < 0:
         raise RuntimeError("stopped")
     return {"value": base**exponent}
+
+
+def math_gcd(a, b):
+    return {"value": math.gcd(a, b)}
 
 
 def runs(*bases):
@@ -33,6 +40,27 @@ def test_what_was_done_is_kept(tmp_path):
     assert run_all(runs(3, 2), tmp_path, progress=False)["power/3"] == {"value": "kept"}
     other = {"power/3": (power, {"base": 3, "exponent": 3})}
     assert run_all(other, tmp_path, progress=False)["power/3"] == {"value": 27}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "dask", "ray"])
+@pytest.mark.filterwarnings("ignore")  # clusters warn of their own resources
+def test_back_ends(tmp_path, backend, monkeypatch):
+    if backend == "dask":
+        pytest.importorskip("distributed")
+    if backend == "ray":
+        pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    found = run_all({f"gcd/{n}": (math_gcd, {"a": n, "b": 12}) for n in (8, 9)}, tmp_path, 2, False, backend)
+    assert found == {"gcd/8": {"value": 4}, "gcd/9": {"value": 3}}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_missing_back_end_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailable, match=r"backend='dask' needs the package 'dask\[distributed\]'"):
+        run_all(runs(3), tmp_path, progress=False, backend="dask")
+    with pytest.raises(OptionError, match="backend='spark'"):
+        run_all(runs(3), tmp_path, progress=False, backend="spark")
 
 
 def test_mistakes(tmp_path):
