@@ -29,9 +29,9 @@ def describe() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+def versions(*more: str) -> dict[str, str]:
+    """Of Python, of the packages that results depend on, and of ``more`` packages."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in (*PACKAGES, *more)}}
 
 
 def _version(name: str) -> str:

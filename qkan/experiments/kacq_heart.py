@@ -179,7 +179,14 @@ def _table(table: str, plan: Plan, names: list[str], results: dict[str, dict[str
     first = _folds(table, plan, models[0])[0]
     share = len(first.test) / (len(first.test) + len(first.train))
     entries = [
-        Entry(model.name, model.group, [results[f"{table}/{model.name}/{f.name}"] for f in _folds(table, plan, model)])
+        Entry(
+            model.name,
+            model.group,
+            [
+                {**results[f"{table}/{model.name}/{fold.name}"], "test_rows": len(fold.test)}
+                for fold in _folds(table, plan, model)
+            ],
+        )
         for model in models
     ]
     return Table(table, _title(table, plan, len(entries[0].runs)), share, len(data_of(table).labels), entries)

@@ -19,7 +19,8 @@ class Entry:
         model: name in the registry, such as "logistic_regression", "kacq-1" or "mera-2".
         group: one of :data:`GROUPS`.
         runs: one per fold, in the same order for every model of a table. Keys: "fold" (str), "parameters" (int or
-            None), "seconds" (float), "epochs" (int or None), and :data:`qkan.analysis.metrics.METRICS`.
+            None), "seconds" (float), "epochs" (int or None), and :data:`qkan.analysis.metrics.METRICS`. "test_rows"
+            (int) is needed for "heart-sites" and "published", whose folds have intervals of their own.
     """
 
     model: str
