@@ -150,32 +150,32 @@ def _train_series(
 @app.command()
 @_clean
 def reproduce(
-    name: Annotated[str, typer.Argument(help="qkan-lstm.")],
+    name: Annotated[str, typer.Argument(help="qkan-lstm or kacq-heart.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for runs and tables.")] = Path("runs/reproduce"),
     fast: Annotated[bool, typer.Option("--fast", help="A small version in two minutes.")] = False,
-    seeds: Annotated[int | None, typer.Option(help="Seeds of every model; 5 by default.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of every model; of kacq-heart repetitions of folds.")] = None,
+    protocol: Annotated[str, typer.Option(help="Of kacq-heart: honest, published or all.")] = "honest",
+    models: Annotated[str, typer.Option(help="Of kacq-heart: names such as kacq-1,catboost; all by default.")] = "",
+    workers: Annotated[int, typer.Option("--jobs", help="Processes.")] = 1,
+    backend: Annotated[str, typer.Option(help="Of joblib: loky, threading, dask or ray.")] = "loky",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Run an experiment of the literature under an honest protocol; an interrupted one goes on where it was."""
-    from dataclasses import replace
+    from qkan.experiments.reproduce import Choices, run
 
-    from qkan.errors import check_choice
-    from qkan.experiments import qkan_lstm, qkan_lstm_report
-
-    check_choice("name", name, ("qkan-lstm",))
-    plan = qkan_lstm.FAST if fast else qkan_lstm.Plan()
-    plan = plan if seeds is None else replace(plan, seeds=seeds)
+    names = tuple(word.strip() for word in models.split(",") if word.strip())
+    choices = Choices(fast, seeds, protocol, names, workers, backend)
+    choices.check(name)
     place = folder / (f"{name}-fast" if fast else name)
     try:
-        outcome = qkan_lstm.run(place / "runs", plan, jobs, not quiet)
+        text, files = run(name, place, choices, not quiet, lambda told: _show_warning(told))
     except KeyboardInterrupt:
-        err.print(f"interrupted; finished runs are kept in {escape(str(place))}, the same command goes on")
+        told = f"interrupted; finished runs are kept in {escape(str(place))}, the same command goes on"
+        err.print(told, soft_wrap=True)
         raise typer.Exit(130) from None
-    command = f"qkan reproduce {name}{' --fast' if fast else ''} --seeds {plan.seeds}"
-    _, page, picture = qkan_lstm_report.save(outcome, place, command, name)
-    _print(page.read_text(encoding="utf-8"))
-    out.print(f"table   {escape(str(page))}\npicture {escape(str(picture))}", soft_wrap=True)
+    _print(text)
+    for file in files:
+        out.print(f"written {escape(str(file))}", soft_wrap=True)
 
 
 @app.command()

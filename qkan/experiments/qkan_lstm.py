@@ -130,7 +130,7 @@ class Outcome:
         return min(self.of(series, model), key=lambda entry: abs(entry.trainable - target))
 
 
-def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = True) -> Outcome:
+def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = True, backend: str = "loky") -> Outcome:
     """Train everything that ``folder`` does not hold yet.
 
     Raises:
@@ -148,7 +148,7 @@ def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = 
         for seed in range(plan.seeds):
             arguments = {"series": series, "model": model, "hidden": hidden, "seed": seed, "protocol": protocol}
             runs[f"{series}/{model}-{hidden}/{seed}"] = one_run, arguments
-    results = grid.run_all(runs, folder, jobs, progress)
+    results = grid.run_all(runs, folder, jobs, progress, backend)
     entries = []
     for series, model, hidden in places:
         own = [results[f"{series}/{model}-{hidden}/{seed}"] for seed in range(plan.seeds)]

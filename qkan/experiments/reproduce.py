@@ -1,0 +1,91 @@
+"""The experiments of ``qkan reproduce``: run what is missing, then write text, numbers and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qkan.errors import OptionError, check_choice, check_positive
+from qkan.experiments import grid, kacq_heart, kacq_heart_report, qkan_lstm, qkan_lstm_report
+
+EXPERIMENTS = ("qkan-lstm", "kacq-heart")
+PROTOCOLS = (*kacq_heart.PROTOCOLS, "all")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What of an experiment is run, and how.
+
+    Attributes:
+        fast: a small version.
+        seeds: of every model; of "kacq-heart" the repetitions of the folds, each with a seed of its own.
+        protocol: of "kacq-heart", one of :data:`PROTOCOLS`.
+        models: of "kacq-heart", names; empty for all.
+        jobs: processes.
+        backend: of joblib, see :data:`qkan.experiments.grid.BACKENDS`.
+    """
+
+    fast: bool = False
+    seeds: int | None = None
+    protocol: str = "honest"
+    models: tuple[str, ...] = ()
+    jobs: int = 1
+    backend: str = "loky"
+
+    def check(self, name: str) -> None:
+        """Raise :class:`OptionError` where a value is unknown or does not fit the experiment."""
+        check_choice("name", name, EXPERIMENTS)
+        check_choice("protocol", self.protocol, PROTOCOLS)
+        check_choice("backend", self.backend, grid.BACKENDS)
+        check_positive("jobs", self.jobs)
+        if self.seeds is not None:
+            check_positive("seeds", self.seeds)
+        if name != "kacq-heart" and (self.models or self.protocol != "honest"):
+            raise OptionError(f"protocol and models are options of kacq-heart, not of {name}.")
+
+    def command(self, name: str) -> str:
+        """The command line that makes the same results; how it was run in parallel is no part of it."""
+        words = ["qkan reproduce", name]
+        words += ["--fast"] if self.fast else []
+        words += [] if self.protocol == "honest" else ["--protocol", self.protocol]
+        words += ["--models", ",".join(self.models)] if self.models else []
+        words += [] if self.seeds is None else ["--seeds", str(self.seeds)]
+        return " ".join(words)
+
+
+def run(
+    name: str, folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]
+) -> tuple[str, list[Path]]:
+    """Run what ``folder`` does not hold yet and write the results there.
+
+    Returns:
+        What was found, in Markdown, and the files written, text first.
+
+    Raises:
+        QKANError: an option, a data file or the folder is wrong.
+    """
+    choices.check(name)
+    return (_lstm if name == "qkan-lstm" else _kacq)(folder, choices, progress, warn)
+
+
+def _lstm(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]) -> tuple[str, list[Path]]:
+    plan = qkan_lstm.FAST if choices.fast else qkan_lstm.Plan()
+    plan = plan if choices.seeds is None else replace(plan, seeds=choices.seeds)
+    outcome = qkan_lstm.run(folder / "runs", plan, choices.jobs, progress, choices.backend)
+    command = replace(choices, seeds=plan.seeds).command("qkan-lstm")
+    _, page, picture = qkan_lstm_report.save(outcome, folder, command, "qkan-lstm")
+    return page.read_text(encoding="utf-8"), [page, picture]
+
+
+def _kacq(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]) -> tuple[str, list[Path]]:
+    plan = kacq_heart.FAST if choices.fast else kacq_heart.Plan()
+    known = kacq_heart.PROTOCOLS
+    tables = sum(known.values(), ()) if choices.protocol == "all" else known[choices.protocol]
+    plan = replace(plan, tables=tables, models=choices.models or plan.models)
+    if choices.seeds is not None:
+        plan = replace(plan, repeats=dict.fromkeys(plan.repeats, choices.seeds))
+    outcome = kacq_heart.run(folder / "runs", plan, choices.jobs, progress, choices.backend, warn)
+    name = "kacq-heart-published" if choices.protocol == "published" else "kacq-heart"
+    files = kacq_heart_report.save(outcome, folder, choices.command("kacq-heart"), name)
+    return kacq_heart_report.summary(outcome), files
