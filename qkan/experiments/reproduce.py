@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.experiments import grid, kacq_heart, kacq_heart_report, qkan_lstm, qkan_lstm_report
+from qkan.experiments import grid, heart_shift, kacq_heart, kacq_heart_report, qkan_lstm, qkan_lstm_report
 
-EXPERIMENTS = ("qkan-lstm", "kacq-heart")
+EXPERIMENTS = ("qkan-lstm", "kacq-heart", "heart-shift")
 PROTOCOLS = (*kacq_heart.PROTOCOLS, "all")
 
 
@@ -21,7 +21,7 @@ class Choices:
         fast: a small version.
         seeds: of every model; of "kacq-heart" the repetitions of the folds, each with a seed of its own.
         protocol: of "kacq-heart", one of :data:`PROTOCOLS`.
-        models: of "kacq-heart", names; empty for all.
+        models: of "kacq-heart" and "heart-shift", names; empty for the usual ones.
         jobs: processes.
         backend: of joblib, see :data:`qkan.experiments.grid.BACKENDS`.
     """
@@ -41,8 +41,10 @@ class Choices:
         check_positive("jobs", self.jobs)
         if self.seeds is not None:
             check_positive("seeds", self.seeds)
-        if name != "kacq-heart" and (self.models or self.protocol != "honest"):
-            raise OptionError(f"protocol and models are options of kacq-heart, not of {name}.")
+        if name != "kacq-heart" and self.protocol != "honest":
+            raise OptionError(f"protocol is an option of kacq-heart, not of {name}.")
+        if name == "qkan-lstm" and self.models:
+            raise OptionError("models is an option of kacq-heart and heart-shift, not of qkan-lstm.")
 
     def command(self, name: str) -> str:
         """The command line that makes the same results; how it was run in parallel is no part of it."""
@@ -66,16 +68,27 @@ def run(
         QKANError: an option, a data file or the folder is wrong.
     """
     choices.check(name)
-    return (_lstm if name == "qkan-lstm" else _kacq)(folder, choices, progress, warn)
+    if name == "kacq-heart":
+        return _kacq(folder, choices, progress, warn)
+    return (_lstm if name == "qkan-lstm" else _shift)(folder, choices, progress)
 
 
-def _lstm(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]) -> tuple[str, list[Path]]:
+def _lstm(folder: Path, choices: Choices, progress: bool) -> tuple[str, list[Path]]:
     plan = qkan_lstm.FAST if choices.fast else qkan_lstm.Plan()
     plan = plan if choices.seeds is None else replace(plan, seeds=choices.seeds)
     outcome = qkan_lstm.run(folder / "runs", plan, choices.jobs, progress, choices.backend)
     command = replace(choices, seeds=plan.seeds).command("qkan-lstm")
     _, page, picture = qkan_lstm_report.save(outcome, folder, command, "qkan-lstm")
     return page.read_text(encoding="utf-8"), [page, picture]
+
+
+def _shift(folder: Path, choices: Choices, progress: bool) -> tuple[str, list[Path]]:
+    plan = heart_shift.FAST if choices.fast else heart_shift.Plan()
+    plan = plan if choices.seeds is None else replace(plan, seeds=choices.seeds)
+    plan = replace(plan, models=choices.models) if choices.models else plan
+    results = heart_shift.run(folder / "runs", plan, choices.jobs, progress, choices.backend)
+    files = heart_shift.save(results, plan, folder, choices.command("heart-shift"))
+    return files[0].read_text(encoding="utf-8"), files
 
 
 def _kacq(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]) -> tuple[str, list[Path]]:

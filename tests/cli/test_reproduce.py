@@ -57,7 +57,7 @@ def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["heart"], "name='heart' is not known; choose one of 'qkan-lstm', 'kacq-heart'."),
+        (["heart"], "name='heart' is not known; choose one of 'qkan-lstm', 'kacq-heart', 'heart-shift'."),
         (
             ["kacq-heart", "--protocol", "best"],
             "protocol='best' is not known; choose one of 'honest', 'published', 'all'.",
@@ -66,7 +66,8 @@ def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
         (["kacq-heart", "--backend", "slurm"], "backend='slurm' is not known"),
         (["kacq-heart", "--seeds", "0"], "seeds=0"),
         (["kacq-heart", "--jobs", "0"], "jobs=0"),
-        (["qkan-lstm", "--models", "lstm"], "protocol and models are options of kacq-heart, not of qkan-lstm."),
+        (["qkan-lstm", "--models", "lstm"], "models is an option of kacq-heart and heart-shift, not of qkan-lstm."),
+        (["heart-shift", "--protocol", "all"], "protocol is an option of kacq-heart, not of heart-shift."),
     ],
 )
 def test_mistakes_get_one_sentence(arguments, sentence, tmp_path):
