@@ -171,7 +171,7 @@ def _cells(runs: list[dict[str, Any]], key: str) -> str:
 
 def figure(results: Mapping[str, list[dict[str, Any]]], plan: Plan) -> Figure:
     """Coverage by site and kind of rows, one panel per model."""
-    drawn = Figure(figsize=(5.4 * len(plan.models), 3.8), layout="constrained")
+    drawn = Figure(figsize=(5.4 * len(plan.models), 4.2), layout="constrained")
     panels = np.atleast_1d(drawn.subplots(1, len(plan.models), sharey=True))
     for panel, model in zip(panels, plan.models, strict=True):
         for offset, (key, text) in zip((-0.24, -0.08, 0.08, 0.24), ROWS.items(), strict=True):
@@ -182,5 +182,5 @@ def figure(results: Mapping[str, list[dict[str, Any]]], plan: Plan) -> Figure:
         panel.set_xticks(range(len(SITES)), list(SITES))
         panel.set(title=model, xlabel="fourth site")
     panels[0].set_ylabel("coverage")
-    panels[-1].legend(frameon=False, fontsize=7)
+    drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return drawn
