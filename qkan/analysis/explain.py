@@ -8,7 +8,7 @@ offered: it is wrong for KAN edges (it knows a fixed list of layers and violates
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +67,11 @@ class Explanation:
     def unit(self) -> str:
         """What the values are in, as text."""
         return UNITS[self.output]
+
+    def take(self, places: Sequence[int]) -> Explanation:
+        """The explanation of some of the rows."""
+        chosen = list(places)
+        return replace(self, values=self.values[chosen], rows=self.rows.iloc[chosen].reset_index(drop=True))
 
     def top(self, row: int, label: int, count: int = 3) -> list[tuple[str, float]]:
         """The features that move this row's output for class ``label`` most, with their signed contributions."""
