@@ -1,4 +1,4 @@
-"""The command line: ``qkan train``, ``predict``, ``reproduce``, ``submit``, ``jobs``, ``data``, ``info``."""
+"""Command line: ``qkan train``, ``predict``, ``explain``, ``reproduce``, ``submit``, ``jobs``, ``data``, ``info``."""
 
 from __future__ import annotations
 
@@ -209,6 +209,35 @@ def predict(
         err.print(f"contributions are shown for the first {explain} rows; --explain N shows more")
     if save is not None:
         write_atomic(save, table.to_csv(index=False).encode())
+
+
+@app.command()
+@_clean
+def explain(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train.")],
+    rows: Annotated[Path, typer.Argument(help="CSV file with the model's columns; labels in it are used.")],
+    chosen: Annotated[str | None, typer.Option("--rows", help="Such as 1,5,8-10; by default the first five.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the page.")] = Path("runs/explain"),
+    method: Annotated[
+        str, typer.Option(help="auto, exact, permutation, additive (no hidden layer) or expected_gradients (fast).")
+    ] = "auto",
+    level: Annotated[float, typer.Option(help="Confidence level of the prediction sets.")] = 0.9,
+    sets: Annotated[str, typer.Option(help="lac (on average) or mondrian (within each class).")] = "lac",
+    reorder: Annotated[bool, typer.Option("--reorder", help="Match columns by name in any order.")] = False,
+    lime: Annotated[bool, typer.Option("--lime", help="LIME as well, over ten seeds.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Write a page about chosen rows: probability, prediction set, contributions, nearest training rows."""
+    import torch
+
+    from qkan.experiments import explain as experiment
+
+    torch.set_num_threads(1)
+    settings = experiment.Settings(chosen, method, level, sets, reorder, lime, seed=seed)
+    results = experiment.run(model, rows, settings, folder, show=not quiet)
+    _print(f"rows    {len(results.chosen)} explained by {results.pool.method.replace('_', ' ')} SHAP values")
+    out.print(f"page    {escape(str(folder / 'explain.html'))}", soft_wrap=True)
 
 
 @app.command()

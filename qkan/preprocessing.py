@@ -94,6 +94,20 @@ def _level(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def output_columns(preprocessor: ColumnTransformer) -> list[str]:
+    """The table's column that each output of a fitted preprocessor comes from: every output depends on one only."""
+    found: list[str] = []
+    for name, part, columns in preprocessor.transformers_:
+        if name == "numeric":
+            found += columns
+        elif name == "missing":
+            found += [columns[index] for index in part.features_]
+        elif name == "categorical":
+            levels = part["encode"].categories_
+            found += [column for column, known in zip(columns, levels, strict=True) for _ in known]
+    return found
+
+
 def to_state(preprocessor: ColumnTransformer) -> dict[str, Any]:
     """What a fitted preprocessor has learnt, in JSON types."""
     parts = {name: (part, columns) for name, part, columns in preprocessor.transformers_ if name != "remainder"}

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from qkan.analysis.calibration import Reliability
 from qkan.analysis.conformal import SetReport
-from qkan.analysis.explain import Explanation
+from qkan.analysis.explain import Explanation, import_shap, kept_random_state
+from qkan.analysis.importance import global_importance
 from qkan.analysis.selective import RiskCoverage
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9722e", "#8a8a8a"
@@ -91,23 +92,24 @@ def risk_coverage(curve: RiskCoverage, axes: Any = None) -> Figure:
 
 
 def importance(explanation: Explanation, count: int = 12, axes: Any = None) -> Figure:
-    """Bars of mean |SHAP|, largest first."""
+    """Bars of mean |SHAP| with standard errors over the rows, largest first."""
     axes = axes or _axes(5.6, 0.28 * count + 1.0)
-    order = np.argsort(-explanation.importance)[:count][::-1]
-    names = [_plain(explanation.rows.columns[i]) for i in order]
-    axes.barh(range(len(order)), explanation.importance[order], color=BLUE)
-    axes.set_yticks(range(len(order)), names)
-    axes.set(xlabel="mean |SHAP| (probability)", title="What moves the prediction")
+    table = global_importance(explanation)[:count][::-1]
+    errors = None if table["standard_error"].isna().any() else table["standard_error"]
+    style = {"ecolor": GREY, "elinewidth": 1, "capsize": 2}
+    axes.barh(range(len(table)), table["importance"], color=BLUE, xerr=errors, error_kw=style)
+    axes.set_yticks(range(len(table)), [_plain(name) for name in table["feature"]])
+    axes.set(xlabel=f"mean |SHAP| ({explanation.unit})", title="What moves the prediction")
     return axes.figure
 
 
 def beeswarm(explanation: Explanation, label: int, class_name: str, count: int = 12) -> Figure:
-    """SHAP's beeswarm for the probability of one class; colour is the feature's value where it is numeric."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SHAP's dependencies warn on import and while drawing
+    """SHAP's beeswarm for the output of one class; colour is the feature's value where it is numeric."""
+    shap = import_shap()
+    with warnings.catch_warnings(), kept_random_state():
+        warnings.simplefilter("ignore")  # SHAP's dependencies warn while drawing
         import matplotlib.pyplot as plt
         import pandas as pd
-        import shap
 
         numeric = pd.api.types.is_numeric_dtype
         data = explanation.rows.apply(lambda column: column if numeric(column) else column.factorize()[0])
@@ -117,10 +119,11 @@ def beeswarm(explanation: Explanation, label: int, class_name: str, count: int =
             data=data.to_numpy(dtype=np.float64),
             feature_names=[_plain(name) for name in explanation.rows.columns],
         )
+        np.random.seed(0)  # noqa: NPY002  # SHAP draws the points' places from the global state
         figure = plt.figure()
         try:
             shap.plots.beeswarm(values, max_display=count, show=False, plot_size=(7.0, 0.3 * count + 1.4))
-            figure.gca().set_xlabel(f"SHAP value for the probability of {_plain(class_name)}")
+            figure.gca().set_xlabel(f"SHAP value, {explanation.unit} of {_plain(class_name)}")
             figure.tight_layout()
         finally:
             plt.close(figure)

@@ -8,20 +8,38 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from qkan.errors import DataError
 
-#: What a run writes. A folder that holds nothing else, and whose metrics.json says so, may be replaced.
-CONTENT = {"metrics.json", "model", "overview.png", "report.html"}
 FORMAT = "qkan-run"
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a command writes. A folder that holds nothing else, and whose record says so, may be replaced.
+
+    Attributes:
+        content: names of the files and folders.
+        record: the JSON file among them whose "format" says what the folder is.
+        format: the value of "format".
+    """
+
+    content: frozenset[str]
+    record: str
+    format: str
+
+
+RUN = Kind(frozenset({"metrics.json", "model", "overview.png", "report.html"}), "metrics.json", FORMAT)
+EXPLANATION = Kind(frozenset({"explain.json", "explain.html"}), "explain.json", "qkan-explanation")
+
+
 @contextmanager
-def output_folder(path: str | Path) -> Iterator[Path]:
+def output_folder(path: str | Path, kind: Kind = RUN) -> Iterator[Path]:
     """A temporary folder that becomes ``path`` when the block ends without an error.
 
-    An earlier run's folder is replaced; any other non-empty folder is refused before the block starts.
+    An earlier run's folder of the same kind is replaced; any other non-empty folder is refused before the block starts.
 
     Raises:
         DataError: ``path`` is a file, holds other files, or cannot be written.
@@ -29,7 +47,7 @@ def output_folder(path: str | Path) -> Iterator[Path]:
     target = Path(os.path.abspath(path))
     if target.exists() and not target.is_dir():
         raise DataError(f"{path} is a file; give --out a folder.")
-    if target.is_dir() and any(target.iterdir()) and not _is_run(target):
+    if target.is_dir() and any(target.iterdir()) and not _is_own(target, kind):
         raise DataError(f"{path} holds files that are not of an earlier run; choose a new or empty folder.")
     anchor = target.parent
     while not anchor.exists():
@@ -47,16 +65,16 @@ def output_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _is_run(folder: Path) -> bool:
+def _is_own(folder: Path, kind: Kind) -> bool:
     """True if the folder holds an earlier run and nothing else, so that replacing it loses nothing."""
-    if not {entry.name for entry in folder.iterdir()} <= CONTENT:
+    if not {entry.name for entry in folder.iterdir()} <= kind.content:
         return False
     extra = [entry for entry in (folder / "model").glob("*") if entry.suffix not in (".json", ".safetensors")]
     try:
-        record = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / kind.record).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return not extra and isinstance(record, dict) and record.get("format") == FORMAT
+    return not extra and isinstance(record, dict) and record.get("format") == kind.format
 
 
 def _replace(target: Path, work: Path, old: Path) -> None:

@@ -28,7 +28,8 @@ def predict_rows(
         explain: rows that get contributions.
         reorder: match columns by name in any order.
 
-    Contributions are SHAP values in units of the predicted class's probability.
+    Contributions are SHAP values in units of the predicted class's probability; those of a network without a hidden
+    layer are of its log-odds, and the column says so.
     """
     check_positive("top", top, 0)
     check_positive("explain", explain)
@@ -53,5 +54,6 @@ def predict_rows(
         explanation = model.explain(conformed.iloc[:explain])
         found = [explanation.top(i, best[i], top) for i in range(len(explanation.rows))]
         texts = [", ".join(f"{name} {value:+.3f}" for name, value in own) for own in found]
-        table["top contributions"] = texts + [""] * (len(rows) - len(texts))
+        unit = "" if explanation.output == "probability" else f" ({explanation.unit})"
+        table[f"top contributions{unit}"] = texts + [""] * (len(rows) - len(texts))
     return table

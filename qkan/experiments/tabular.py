@@ -23,6 +23,7 @@ from qkan import preprocessing
 from qkan.analysis import plots
 from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets, expected_coverage
 from qkan.analysis.explain import Explanation
+from qkan.analysis.importance import global_importance
 from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
 from qkan.counting import count
 from qkan.data import Table
@@ -281,12 +282,20 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
         },
         "shap": {
             "method": explanation.method,
+            "output": explanation.output,
             "rows": len(explanation.rows),
             "additivity_gap": explanation.additivity_gap,
-            "mean_abs": dict(zip(map(str, explanation.rows.columns), explanation.importance.tolist(), strict=True)),
+            "mean_abs": dict(zip(explanation.features, explanation.importance.tolist(), strict=True)),
+            "standard_error": _standard_errors(explanation),
         },
         "seconds": {name: round(value, 2) for name, value in results.seconds.items()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
     }
+
+
+def _standard_errors(explanation: Explanation) -> dict[str, float | None]:
+    table = global_importance(explanation)
+    errors = zip(table["feature"], table["standard_error"], strict=True)
+    return {name: None if np.isnan(error) else float(error) for name, error in errors}
