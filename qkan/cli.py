@@ -84,6 +84,7 @@ def train(
     hidden: Annotated[str | None, typer.Option(help="Hidden widths such as 8,4; empty: none; default 4.")] = None,
     window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = 8,
     option: Annotated[list[str] | None, typer.Option(help="name=value of the series, e.g. path=…; repeatable.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column to report coverage by (tables).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (tables).")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
@@ -105,7 +106,7 @@ def train(
         )
         return
     widths = None if hidden is None else _widths(hidden)
-    settings = tabular.Settings(model=model or "qkan", hidden=widths, epochs=epochs, seed=seed, device=device)
+    settings = tabular.Settings(model or "qkan", widths, epochs, seed, device, group=group)
     settings.check()
     results = tabular.run(load(data, target, data_dir), settings, folder, console)
     console.print(_score_table(results))

@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,26 @@ from sklearn.pipeline import Pipeline
 from qkan import preprocessing
 from qkan.analysis import plots
 from qkan.analysis.conformal import METHODS, SetReport, evaluate_sets, expected_coverage
+from qkan.analysis.coverage import binomial_interval
 from qkan.analysis.explain import Explanation
 from qkan.analysis.importance import global_importance
 from qkan.analysis.metrics import METRICS, Estimate, bootstrap_metrics
+from qkan.analysis.selective import ABSTAIN, RiskCoverage, decide_by_set, risk_coverage
 from qkan.counting import count
 from qkan.data import Table
 from qkan.errors import OptionError, check_choice, check_positive
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
+from qkan.experiments.subgroups import Subgroups, groups_of
+from qkan.experiments.subgroups import measure as measure_subgroups
 from qkan.report import png, render
 from qkan.sklearn import KACQClassifier, KANClassifier
 from qkan.tabular import TabularModel
 
 MODELS = ("qkan", "kan", "kacq")
 LEVELS = (0.8, 0.9, 0.95)
+#: Of the sets that are reported by group.
+GROUP_LEVEL = 0.9
 BASELINES = {
     "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
     "Random forest": lambda seed: RandomForestClassifier(n_estimators=300, random_state=seed, n_jobs=1),
@@ -54,6 +60,7 @@ class Settings:
         seed: of splits, initialisation, batches, bootstrap and SHAP.
         device: "auto" (CUDA where available), "cpu", "cuda" or another torch device.
         explained: number of test rows that get SHAP values.
+        group: column by whose values coverage is also reported; ``None`` is the table's own group, such as the site.
     """
 
     model: str = "qkan"
@@ -62,6 +69,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     explained: int = 100
+    group: str | None = None
 
     def check(self) -> None:
         """Raise :class:`OptionError` if a setting is out of range."""
@@ -98,8 +106,10 @@ class Results:
     sets: list[SetReport]
     labels: np.ndarray
     probabilities: np.ndarray
-    explanation: Explanation
-    seconds: dict[str, float]
+    selective: RiskCoverage
+    subgroups: Subgroups | None
+    explanation: Explanation = field(init=False)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
@@ -111,6 +121,7 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
         QKANError: bad data, settings or output folder.
     """
     settings.check()
+    groups_of(table, settings.group)
     with output_folder(out) as folder:
         split = split_rows(table.features, table.target, settings.seed)
         for line in _describe(table, split):
@@ -168,7 +179,10 @@ def measure(table: Table, split: Split, settings: Settings, model: TabularModel)
         for method in METHODS
     ]
     history = model.pipeline[-1].history_
-    return Results(model, split, history, metrics, sets, labels, probabilities, None, {})  # type: ignore[arg-type]
+    groups = groups_of(table, settings.group)
+    subgroups = None if groups is None else measure_subgroups(table, split, model, groups, GROUP_LEVEL)
+    selective = risk_coverage(labels, probabilities)
+    return Results(model, split, history, metrics, sets, labels, probabilities, selective, subgroups)
 
 
 def _baselines(table: Table, split: Split, settings: Settings, model: TabularModel) -> dict[str, np.ndarray]:
@@ -235,6 +249,7 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
         "history": plots.history(results.history),
         "coverage": plots.coverage(results.sets),
         "reliability": plots.reliability(results.labels, results.probabilities),
+        "selective": plots.risk_coverage(results.selective),
         "importance": plots.importance(results.explanation),
         "beeswarm": plots.beeswarm(results.explanation, label, str(results.model.classes[label])),
     }
@@ -276,6 +291,8 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
         "epochs_run": len(results.history["step"]),
         "metrics": {name: {key: asdict(value) for key, value in own.items()} for name, own in results.metrics.items()},
         "prediction_sets": [asdict(report) for report in results.sets],
+        "coverage_by_group": None if results.subgroups is None else asdict(results.subgroups),
+        "selective": _selective(results),
         "expected_coverage": {
             str(level): expected_coverage(len(results.split.calibration), len(results.split.test), level)
             for level in LEVELS
@@ -299,3 +316,16 @@ def _standard_errors(explanation: Explanation) -> dict[str, float | None]:
     table = global_importance(explanation)
     errors = zip(table["feature"], table["standard_error"], strict=True)
     return {name: None if np.isnan(error) else float(error) for name, error in errors}
+
+
+def _selective(results: Results) -> dict[str, Any]:
+    """What is gained by answering only where the prediction set holds one class, and the area of the curve."""
+    answers = []
+    for level in LEVELS:
+        decided = decide_by_set(results.model.predict_set(results.probabilities, level))
+        answered = decided != ABSTAIN
+        wrong = decided[answered] != results.labels[answered]
+        low, high = binomial_interval(wrong)
+        error = float(wrong.mean()) if len(wrong) else None
+        answers.append({"level": level, "answered": float(answered.mean()), "error": error, "interval": [low, high]})
+    return {"area": results.selective.area, "by_set": answers}

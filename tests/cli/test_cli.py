@@ -116,7 +116,7 @@ class Page(HTMLParser):
 
 def test_report_is_one_self_contained_page(folder):
     page = Page((folder / "report.html").read_text())
-    assert len(page.sources) == 6
+    assert len(page.sources) == 7
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert not page.tags & {"script", "link", "iframe"}
     for heading in ("Scores beside standard methods", "Prediction sets", "Edge functions", "How to repeat this"):
