@@ -202,7 +202,8 @@ def _block(name: str, block: CircuitBlock, sizes: list[int] | None, costs: Costs
     by_rows = None if sizes is None else sum(block.row_count(size) for size in sizes)
     repeated = sizes is not None and len(sizes) > 1
     if by_nodes is None and (by_rows is None or repeated):
-        why = "is called more than once per pass" if repeated else "has no nodes: give the input rows to measure it for"
+        rows = "give the input rows to measure it for, rows=… or on the command line --rows FILE"
+        why = "is called more than once per pass" if repeated else f"has no nodes: {rows}"
         raise OptionError(f"block {name or type(block).__name__!r} {why}.")
     route = "nodes" if by_nodes is not None and (repeated or by_rows is None or by_nodes <= by_rows) else "rows"
     circuits = by_nodes if route == "nodes" else by_rows

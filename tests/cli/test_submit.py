@@ -84,6 +84,23 @@ def test_a_tabular_model_on_a_noisy_device(tmp_path):
     assert "has no option 'noise'" in submit(trained / "model", "--noise", "FakeSherbrooke", code=2)
 
 
+def test_a_dual_channel_model_is_measured_for_the_rows_given(tmp_path):
+    """Its circuits read amplitudes and have no nodes; every other block takes the cheaper route."""
+    trained, table, ledger = tmp_path / "run", tmp_path / "rows.csv", tmp_path / "run.sqlite"
+    done = RUNNER.invoke(app, ["train", "--model", "kacq", "--epochs", "1", "--out", str(trained), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "quantum.7.1' has no nodes: give the input rows" in submit(trained / "model", "--dry-run", code=2)
+    assert "--rows FILE" in submit(trained / "model", "--dry-run", code=2)
+    load_breast_cancer(as_frame=True).data.iloc[:2].to_csv(table, index=False)
+    arguments = (trained / "model", "--rows", table, "--backend", "aer", "--shots", 2000, "--seed", 0)
+    text = submit(*arguments, "--ledger", ledger)
+    assert re.search(r"quantum\.7\.1 +rows +6 +6 .* it has no nodes", text)  # three circuits for two rows
+    assert "predictions changed: 0 of 2" in text
+    error = float(re.search(r"outputs over 2 rows differ by (\S+) rms", text)[1])
+    assert 1e-4 < error < 0.3
+    assert "would be measured only for the rows given" in submit(*arguments, "--out", tmp_path / "m", code=2)
+
+
 def test_a_series_model(rows, tmp_path):
     folder = tmp_path / "forecaster"
     Forecaster("qkan-lstm", 2, seed=0).save(folder)
