@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_service import Service
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_iris
 from typer.testing import CliRunner
 
 import qkan
@@ -91,7 +91,7 @@ def test_a_dual_channel_model_is_measured_for_the_rows_given(tmp_path):
     assert done.exit_code == 0, done.output
     assert "quantum.7.1' has no nodes: give the input rows" in submit(trained / "model", "--dry-run", code=2)
     assert "--rows FILE" in submit(trained / "model", "--dry-run", code=2)
-    load_breast_cancer(as_frame=True).data.iloc[:2].to_csv(table, index=False)
+    data.iloc[[0, 140], :4].to_csv(table, index=False)
     arguments = (trained / "model", "--rows", table, "--backend", "aer", "--shots", 2000, "--seed", 0)
     text = submit(*arguments, "--ledger", ledger)
     assert re.search(r"quantum\.7\.1 +rows +6 +6 .* it has no nodes", text)  # three circuits for two rows
