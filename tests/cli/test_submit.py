@@ -87,7 +87,10 @@ def test_a_tabular_model_on_a_noisy_device(tmp_path):
 def test_a_dual_channel_model_is_measured_for_the_rows_given(tmp_path):
     """Its circuits read amplitudes and have no nodes; every other block takes the cheaper route."""
     trained, table, ledger = tmp_path / "run", tmp_path / "rows.csv", tmp_path / "run.sqlite"
-    done = RUNNER.invoke(app, ["train", "--model", "kacq", "--epochs", "1", "--out", str(trained), "--quiet"])
+    data = load_iris(as_frame=True).frame
+    data.to_csv(tmp_path / "iris.csv", index=False)
+    options = ["--data", str(tmp_path / "iris.csv"), "--target", "target", "--out", str(trained), "--quiet"]
+    done = RUNNER.invoke(app, ["train", "--model", "kacq", "--epochs", "5", *options])
     assert done.exit_code == 0, done.output
     assert "quantum.7.1' has no nodes: give the input rows" in submit(trained / "model", "--dry-run", code=2)
     assert "--rows FILE" in submit(trained / "model", "--dry-run", code=2)
