@@ -16,9 +16,11 @@ from qkan._random import spawn
 from qkan.bases import Basis, Daruan
 from qkan.errors import ModelFileError, OptionError, check_positive
 from qkan.layers import KANLayer
+from qkan.models import symbolic
 from qkan.models.attribution import Attribution, attribute
 from qkan.models.base import Network, saved_as_own_kind
 from qkan.models.pruning import Pruning, prune
+from qkan.models.symbolic import SymbolicReport
 
 #: Data that a method takes; ``None`` stands for the inputs of the last fit.
 Rows = Tensor | np.ndarray | None
@@ -161,6 +163,54 @@ class KAN(Network):
             OptionError: every edge would go; or no x, and the network has not been fitted.
         """
         return prune(self, self._rows(x, "prune"), node_th, edge_th)
+
+    def suggest_symbolic(self, layer: int, source: int, output: int, x: Rows = None, **options: Any) -> Any:
+        """A table of functions fitted to one edge, best first; see :func:`qkan.models.symbolic.suggest_symbolic`.
+
+        Without x, on the inputs of the last :meth:`fit`.
+
+        Raises:
+            OptionError: the edge is constant on the data, or there are no data or no such edge.
+        """
+        return symbolic.suggest_symbolic(self, self._rows(x, "suggest_symbolic"), layer, source, output, **options)
+
+    def fix_symbolic(self, layer: int, source: int, output: int, function: str, x: Rows = None) -> float:
+        """Replace one edge, in place, by the named function; returns R².
+
+        See :func:`qkan.models.symbolic.fix_symbolic`; :meth:`unfix_symbolic` undoes it.
+
+        Raises:
+            OptionError: the edge is constant on the data, or the function does not fit its range.
+        """
+        return symbolic.fix_symbolic(self, self._rows(x, "fix_symbolic"), layer, source, output, function)
+
+    def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
+        """Give an edge back to the basis, in place, with the parameters it had.
+
+        Raises:
+            OptionError: the edge is not symbolic.
+        """
+        self.layers[layer].unfix_symbolic(output, source)
+
+    def auto_symbolic(self, x: Rows = None, y: Rows = None, **options: Any) -> SymbolicReport:
+        """A copy with all edges replaced that a function fits, refitted after each; with a report.
+
+        See :func:`qkan.models.symbolic.auto_symbolic`. Without x, on the inputs of the last :meth:`fit`; without labels
+        y (rows, m), the refit keeps to the network's own outputs.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted.
+        """
+        labels = None if y is None else torch.as_tensor(y)
+        return symbolic.auto_symbolic(self, self._rows(x, "auto_symbolic"), labels, **options)
+
+    def symbolic_formula(self, variables: Sequence[str] | None = None, digits: int | None = 4) -> list[Any]:
+        """The network as SymPy expressions, one per output; see :func:`qkan.models.symbolic.symbolic_formula`.
+
+        Raises:
+            OptionError: an edge is neither symbolic nor pruned.
+        """
+        return symbolic.symbolic_formula(self, variables, digits)
 
     def _rows(self, x: Rows, what: str) -> Tensor:
         """Rows x as a tensor, or the inputs seen in the last fit."""
