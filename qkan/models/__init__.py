@@ -2,6 +2,7 @@
 
 from qkan.models.base import load
 from qkan.models.dcnn import KACQDCNN
+from qkan.models.distillation import distil
 from qkan.models.jhcg import HQKAN, JHCGNet
 from qkan.models.kan import KAN, QKAN
 from qkan.models.lstm import (
@@ -35,6 +36,7 @@ __all__ = [
     "QKANLSTMCell",
     "Replacement",
     "TensorNetworkQNN",
+    "distil",
     "load",
     "replace_mlp",
 ]
