@@ -1,5 +1,6 @@
 """Networks built from the layers."""
 
+from qkan.models.additive import KAAM, LogisticKAN
 from qkan.models.base import load
 from qkan.models.dcnn import KACQDCNN
 from qkan.models.distillation import distil
@@ -23,6 +24,7 @@ __all__ = [
     "HQKAN",
     "HQKANGRU",
     "HQKANLSTM",
+    "KAAM",
     "KACQDCNN",
     "KAN",
     "QKAN",
@@ -31,6 +33,7 @@ __all__ = [
     "HQKANGRUCell",
     "HQKANLSTMCell",
     "JHCGNet",
+    "LogisticKAN",
     "QCKANNet",
     "QKANGRUCell",
     "QKANLSTMCell",
