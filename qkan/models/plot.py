@@ -36,7 +36,7 @@ def draw(
         in_vars: names of the inputs.
         out_vars: names of the outputs.
         beta: an edge's opacity is tanh(beta · s), s its output's standard deviation relative to the layer's largest.
-        max_edges: only the strongest edges of each layer are drawn beyond this many.
+        max_edges: only the strongest edges of each layer are drawn beyond this many; pruned ones never are.
         title: of the figure.
 
     Returns:
@@ -59,7 +59,7 @@ def draw(
     with torch.no_grad():
         for level, layer in enumerate(model.layers):
             edges = layer.edges(inputs)
-            _draw_layer(figure, canvas, inputs, edges, level, depth, places, beta, max_edges)
+            _draw_layer(figure, canvas, inputs, edges, layer.active(), level, depth, places, beta, max_edges)
             inputs = layer(inputs)
     for level, place in enumerate(places):
         canvas.scatter(place, np.full(len(place), level), s=36, color="black", zorder=3)
@@ -75,6 +75,7 @@ def _draw_layer(
     canvas: Any,
     inputs: Tensor,
     edges: Tensor,
+    active: Tensor,
     level: int,
     depth: int,
     places: list[np.ndarray],
@@ -84,7 +85,8 @@ def _draw_layer(
     strength = edges.std(0)
     strength = strength / strength.max().clamp_min(1e-12)
     n = strength.shape[1]
-    chosen = strength.flatten().argsort(descending=True)[:max_edges].tolist()
+    drawn = min(max_edges, int(active.sum()))  # pruned edges come last and are left out
+    chosen = strength.masked_fill(~active, -1.0).flatten().argsort(descending=True)[:drawn].tolist()
     slots = {edge: slot for slot, edge in enumerate(sorted(chosen, key=lambda e: _midpoint(e, n, level, places)))}
     width = 0.9 / max(len(chosen), 4)
     for edge in chosen:

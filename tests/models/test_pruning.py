@@ -172,3 +172,9 @@ def test_bad_input_is_one_sentence(model, x):
     model.layers[1].set_mask(torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]]))
     with pytest.raises(OptionError, match="output 1 is already cut off"):
         model.prune(x)
+
+
+def test_pruned_edges_are_not_drawn(model, x):
+    report = model.prune(x, edge_th=0.4)
+    assert report.after < report.before
+    assert len(report.model.plot(x).axes) == 1 + report.after
