@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral, spline_ops
+from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral, spline_layer, spline_ops
 from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels.reference import accumulation_dtype
 
@@ -120,6 +120,28 @@ def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
     if not both or reason_for_reference(weight.dtype, weight.device) is not None:
         return coefficients * weight.unsqueeze(-1)
     return spline_ops.scaled(coefficients, weight)
+
+
+def spline_sum(
+    x: Tensor, coefficients: Tensor, scale: Tensor, base: Tensor, bias: Tensor | None, grid: spline_layer.Grid
+) -> Tensor | None:
+    """A layer of cubic splines with a SiLU branch: x (..., n), coefficients (m, n, K), scale and base (m, n), bias (m,).
+
+    ``None`` where no kernel applies, where something traces, or where there is too little to compute.
+    """
+    tensors = (x, coefficients, scale, base) if bias is None else (x, coefficients, scale, base, bias)
+    if (
+        x.shape[:-1].numel() * coefficients.numel() < spline_layer.LEAST_WORK
+        or any(tensor.dtype != torch.float32 for tensor in tensors)
+        or torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch.is_autocast_enabled(x.device.type)
+        or reason_for_reference(x.dtype, x.device) is not None
+    ):
+        return None
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)
+    return found.view(*x.shape[:-1], len(scale))
 
 
 def coefficients(theta: Tensor, recipe: str) -> Tensor | None:
