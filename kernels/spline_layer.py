@@ -8,6 +8,7 @@ besides the matrix products: once to scale them, and twice for the gradients of 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -15,10 +16,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from qkan.kernels import spline_ops
-
-#: Fewer multiply-adds than this are not worth the import of a compiled pass.
-LEAST_WORK = 2**17
-
 
 class Grid(NamedTuple):
     """K cubic splines on equally spaced knots.
@@ -57,13 +54,15 @@ def _slopes(end: float, grid: Grid) -> Tensor:
 
 
 def reference(
-    x: Tensor, coefficients: Tensor, scale: Tensor, base: Tensor, bias: Tensor | None, grid: Grid
+    x: Tensor, coefficients: Tensor, scale: Tensor, base: Tensor | None, bias: Tensor | None, grid: Grid
 ) -> Tensor:
-    """What :func:`spline_layer` computes, in plain PyTorch."""
+    """What :class:`SplineLayer` computes, in plain PyTorch: x (N, n), coefficients (m, n, K), scale (m, n), bias (m,).
+
+    ``base`` (m, n) multiplies silu(x); ``None`` means ``scale``.
+    """
     weight = (coefficients * scale.unsqueeze(-1)).flatten(-2)
-    return functional.linear(functional.silu(x), base, bias) + functional.linear(
-        features_reference(x, grid).flatten(-2), weight
-    )
+    branch = functional.linear(functional.silu(x), scale if base is None else base, bias)
+    return branch + functional.linear(features_reference(x, grid).flatten(-2), weight)
 
 
 class SplineLayer(torch.autograd.Function):
@@ -72,12 +71,12 @@ class SplineLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         x, coefficients, scale, base, bias, grid = inputs
-        rows, outputs = len(x), len(scale)
-        features, weight = x.new_empty(rows, x.shape[1] * grid.count), x.new_empty(outputs, x.shape[1] * grid.count)
+        width = x.shape[1] * grid.count
+        features, weight = x.new_empty(len(x), width), x.new_empty(len(scale), width)
         _run("CUBIC", (x, features), grid, _numbers(grid))
         _run("SCALED", (coefficients, scale, weight), grid)
-        act = functional.silu(x)
-        out = torch.mm(act, base.t()) if bias is None else torch.addmm(bias, act, base.t())
+        act, by_act = functional.silu(x), (scale if base is None else base).t()
+        out = torch.mm(act, by_act) if bias is None else torch.addmm(bias, act, by_act)
         ctx.grid = grid
         ctx.save_for_backward(x, coefficients, scale, base, bias, features, weight, act)
         return out.addmm_(features, weight.t())
@@ -92,17 +91,22 @@ class SplineLayer(torch.autograd.Function):
             slopes = iter(torch.autograd.grad(reference(*tensors, grid), wanted, grad, create_graph=True))
             return *(next(slopes) if needed else None for needed in need[:5]), None
         grad = grad.contiguous()
-        by_x = by_coefficients = by_scale = None
+        by_x = by_coefficients = by_scale = by_base = None
         if need[0]:
             by_x = torch.empty_like(x)
             _run("CUBIC_BACKWARD", (torch.mm(grad, weight), x, by_x), grid, _numbers(grid))
-            by_x += torch.ops.aten.silu_backward(torch.mm(grad, base), x)
+            by_x += torch.ops.aten.silu_backward(torch.mm(grad, scale if base is None else base), x)
+        columns = grad.t()
         if need[1] or need[2]:
-            by_weight = torch.mm(grad.t(), features)
-            by_coefficients, by_scale = torch.empty_like(coefficients), torch.empty_like(scale)
+            by_weight = torch.mm(columns, features)
+            shapes = coefficients.shape, scale.shape
+            by_coefficients, by_scale = (x.new_empty(shape) for shape in shapes)
             _run("SCALED", (by_weight, scale, by_coefficients), grid)
             _run("PRODUCTS", (by_weight, coefficients, by_scale), grid)
-        by_base = torch.mm(grad.t(), act) if need[3] else None
+            if base is None:
+                by_scale.addmm_(columns, act)
+        if need[3]:
+            by_base = torch.mm(columns, act)
         return by_x, by_coefficients, by_scale, by_base, grad.sum(0) if need[4] else None, None
 
 
@@ -110,9 +114,15 @@ def _numbers(grid: Grid) -> tuple[Any, ...]:
     return spline_ops.grid_numbers(grid.first, grid.step, grid.low, grid.high, grid.tail)
 
 
-def _run(kernel: str, tensors: tuple[Tensor, ...], grid: Grid, *numbers: Any) -> None:
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
     from qkan.kernels import numba_cpu, spline_cpu
 
+    return numba_cpu.run, spline_cpu
+
+
+def _run(kernel: str, tensors: tuple[Tensor, ...], grid: Grid, *numbers: Any) -> None:
+    run, kernels = _compiled()
     work = max(tensor.numel() for tensor in tensors)
     arguments = *spline_ops.flat(*tensors), *numbers, (0,) * grid.count
-    numba_cpu.run(getattr(spline_cpu, kernel), work, torch.get_num_threads(), *arguments)
+    run(getattr(kernels, kernel), work, torch.get_num_threads(), *arguments)

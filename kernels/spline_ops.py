@@ -116,7 +116,7 @@ scaled.register_autograd(_differentiate_scaled, setup_context=_save_scaled)
 
 def flat(*tensors: Tensor) -> list[Any]:
     """The numbers of every tensor in a row, shared with it where it is contiguous."""
-    return [tensor.detach().contiguous().view(-1).numpy() for tensor in tensors]
+    return [tensor.detach().numpy().reshape(-1) for tensor in tensors]
 
 
 def endless(first: float, step: float, count: int) -> tuple[Any, ...]:

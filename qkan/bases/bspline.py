@@ -74,7 +74,7 @@ class BSpline(ClassicalBasis):
         lower_degree = cox_de_boor(ends, torch.as_tensor(knots, device="cpu"), self.k - 1).numpy()
         return {"knots": knots, "slopes": (lower_degree[:, :-1] - lower_degree[:, 1:]) / step}
 
-    def with_silu(self, x: Tensor, weight: Tensor, base: Tensor, bias: Tensor | None) -> Tensor | None:
+    def with_silu(self, x: Tensor, weight: Tensor, base: Tensor | None, bias: Tensor | None) -> Tensor | None:
         if self.k != 3:
             return None
         low, high = self.grid_range

@@ -99,7 +99,7 @@ class KANLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self._edge_weight(), self.output_bias()
         if self.base == "silu" and weight is not None:
-            found = self.basis.with_silu(x, weight, self._base_weight(), bias)
+            found = self.basis.with_silu(x, weight, None if self._scales_both() else self._base_weight(), bias)
             if found is not None:
                 return found
         y = self.basis(x, weight)
