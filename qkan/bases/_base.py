@@ -120,6 +120,20 @@ class Basis(nn.Module):
         edges = self.edges(x)
         return edges.sum(-1) if weight is None else (edges * weight).sum(-1)
 
+    def with_silu(self, x: Tensor, weight: Tensor, base: Tensor | None, bias: Tensor | None) -> Tensor | None:
+        """A layer with its SiLU branch and output bias in one call, or ``None`` where there is none.
+
+        Args:
+            x: (..., n).
+            weight: (m, n) edge weights.
+            base: (m, n), what the branch is multiplied by; ``None`` means ``weight``.
+            bias: (m,).
+
+        Returns:
+            (..., m).
+        """
+        return None
+
     def edges(self, x: Tensor) -> Tensor:
         """Every edge's value: x (..., n) -> (..., m, n)."""
         raise TypeError(f"{type(self).__name__} must define edges().")

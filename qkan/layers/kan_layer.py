@@ -97,10 +97,14 @@ class KANLayer(nn.Module):
         self._calibrate(own_seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.basis(x, self._edge_weight())
+        weight, bias = self._edge_weight(), self.output_bias()
+        if self.base == "silu" and weight is not None:
+            found = self.basis.with_silu(x, weight, None if self._scales_both() else self._base_weight(), bias)
+            if found is not None:
+                return found
+        y = self.basis(x, weight)
         if self.base is not None:
             y = y + functional.linear(ACTIVATIONS[self.base](x), self._base_weight())
-        bias = self.output_bias()
         return y if bias is None else y + bias
 
     def output_bias(self) -> Tensor | None:
