@@ -28,7 +28,7 @@ KIND = "tabular-classifier"
 METHODS = ("auto", "exact", "permutation", "additive", "expected_gradients")
 _LABEL = "\0label"  # no file can hold a column of this name
 #: Rows through the network beyond which SHAP values may be computed in float32.
-QUICK = 1_000_000
+QUICK = 50_000
 #: Background rows are kept in the model folder, and SHAP's cost grows with their number.
 BACKGROUND = 50
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from qkan.errors import DataError
-from qkan.preprocessing import MISSING, conform, from_state, known_levels, make_preprocessor, to_state
+from qkan.preprocessing import MISSING, conform, from_state, known_levels, make_preprocessor, output_columns, to_state
 
 LEVELS = {"sex": ["f", "m"], "grade": ["1", "2", "3"]}
 
@@ -117,3 +117,15 @@ def test_bad_values(frame, column, value, message):
     table.loc[2, column] = value
     with pytest.raises(DataError, match=message):
         conformed(table)
+
+
+def test_every_output_depends_on_its_own_column_only(frame):
+    rows = conformed(frame)
+    fitted = make_preprocessor(["age", "dose"], LEVELS).fit(rows)
+    owners, before = output_columns(fitted), fitted.transform(rows)
+    assert len(owners) == before.shape[1]
+    for name in rows.columns:
+        moved = fitted.transform(rows.assign(**{name: rows[name].to_numpy()[::-1]}))
+        changed = np.flatnonzero((moved != before).any(0))
+        assert {owners[place] for place in changed} == {name}
+    assert output_columns(from_state(to_state(fitted))) == owners
