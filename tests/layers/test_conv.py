@@ -47,7 +47,7 @@ def test_two_dimensions_are_the_layer_on_every_window(basis):
 )
 @settings(max_examples=40)
 def test_sizes_and_padding_are_pytorchs(kernel, stride, padding, dilation, mode):
-    """With linear edge functions, splines of degree 1 on one cell, it is a linear convolution; its weights are read off."""
+    """With linear edge functions, splines of degree 1 on one cell, it is a linear convolution."""
     x = drawn(2, 2, 7, 8).tanh() * 0.9
     plain = nn.Conv2d(2, 3, kernel, stride, padding, dilation, padding_mode=mode)
     options = {"basis": "bspline", "grid": 1, "k": 1, "base": None}
