@@ -151,8 +151,8 @@ def page(found: dict[str, Any], rows: list[dict[str, Any]], trained: dict[str, A
         f"{found['processor']}, {found['cores']} cores; torch {found['torch']}, {found['peer']}; "
         f"commit {found['commit']}. Command: `python benchmarks/kacq.py`. `circuits`: three circuits on 4 wires, batch "
         f"{BATCH}, forward and backward. `epoch`: the published preset with its ReLU cells, {ROWS} rows in batches of "
-        f"{BATCH}, fused AdamW on both sides, dropout; `epoch, tanh`: with tanh cells, in the peer PyTorch's own LSTM, which "
-        "was not published. Memory that is freed is kept by the process for both sides. "
+        f"{BATCH}, fused AdamW on both sides, dropout; `epoch, tanh`: with tanh cells, in the peer PyTorch's own LSTM, "
+        "which was not published. The process keeps freed memory, for both sides alike. "
         "float32, medians in turn; differences of outputs and of gradients by input in float64.\n\n" + table(rows)
     )
     return text + sentence(trained)
