@@ -129,8 +129,8 @@ LEAST_WORK = 2**17
 def _direct(*tensors: Tensor) -> bool:
     """Whether compiled passes may take these tensors as they are: all in float32 on the CPU, and nothing traces."""
     return (
-        all(tensor.dtype == torch.float32 for tensor in tensors)
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
+        and all(tensor.dtype == torch.float32 and tensor.device == tensors[0].device for tensor in tensors)
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.is_autocast_enabled(tensors[0].device.type)
         and reason_for_reference(tensors[0].dtype, tensors[0].device) is None
@@ -142,8 +142,7 @@ def lstm(x: Tensor, activation: str, *weights: Tensor) -> Tensor | None:
 
     ``None`` where no kernel applies, where something traces, or where there is too little to compute.
     """
-    work = x.shape[:-1].numel() * sum(tensor.numel() for tensor in weights)
-    if work < LEAST_WORK or not _direct(x, *weights):
+    if not _direct(x, *weights) or x.shape[:-1].numel() * sum(tensor.numel() for tensor in weights) < LEAST_WORK:
         return None
     return lstm_ops.Lstm.apply(x.contiguous(), activation, *weights)
 
@@ -156,7 +155,7 @@ def spline_sum(
     ``None`` where no kernel applies, where something traces, or where there is too little to compute.
     """
     tensors = (tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)
-    if x.shape[:-1].numel() * coefficients.numel() < LEAST_WORK or not _direct(*tensors):
+    if not _direct(*tensors) or x.shape[:-1].numel() * coefficients.numel() < LEAST_WORK:
         return None
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)

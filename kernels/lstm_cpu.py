@@ -59,7 +59,7 @@ def _step(gates, cells, hidden, step, relu):
 def _step_backward(upstream, by_hidden, by_cell, gates, cells, out, step, relu):
     """From gradients by the hidden states, (T, N, d H) and what comes from the step after, to those by pre-activations.
 
-    by_hidden and by_cell (d, N, H) are from the step after; by_cell becomes that for the step before. out (d, T, N, 4H).
+    by_hidden and by_cell (d, N, H) are from the step after; by_cell becomes that of this one. out (d, T, N, 4H).
     """
     directions, steps, rows, size = cells.shape
     for item in prange(directions * rows):

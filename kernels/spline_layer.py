@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from qkan.kernels import spline_ops
 
+
 class Grid(NamedTuple):
     """K cubic splines on equally spaced knots.
 

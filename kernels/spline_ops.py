@@ -71,9 +71,7 @@ def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
 
     out = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
     count = (0,) * coefficients.shape[-1]
-    numba_cpu.run(
-        spline_cpu.SCALED, out.numel(), torch.get_num_threads(), *flat(coefficients, weight, out), count
-    )
+    numba_cpu.run(spline_cpu.SCALED, out.numel(), torch.get_num_threads(), *flat(coefficients, weight, out), count)
     return out
 
 

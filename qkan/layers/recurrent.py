@@ -88,7 +88,9 @@ class Recurrent(nn.Module):
         """Of every direction: by inputs (4H, n), by the hidden state (4H, H), and the bias (4H,)."""
         found = []
         for suffix in ("l0", "l0_reverse")[: self.directions]:
-            found += [getattr(self.lstm, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih")]
+            names = (f"{name}_{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            by_input, recurrent, bias, second = (getattr(self.lstm, name) for name in names)
+            found += [by_input, recurrent, bias + second]
         return found
 
     def extra_repr(self) -> str:
