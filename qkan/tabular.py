@@ -160,7 +160,10 @@ class TabularModel:
         rows = self.conform(frame, reorder)
         network, groups = self.pipeline[-1].network_, self.groups
         if method == "additive" or (method == "auto" and is_additive(network)):
-            return additive_values(network, self.inputs(background), self.inputs(rows), groups, rows)
+            found = additive_values(network, self.inputs(background), self.inputs(rows), groups, rows)
+            if progress is not None:
+                progress(len(rows))
+            return found
         if method == "expected_gradients":
             inputs = self.inputs(background), self.inputs(rows)
             return expected_gradients(network, *inputs, groups, rows, seed=seed, progress=progress)

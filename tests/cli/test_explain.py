@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from qkan.cli import app
 from qkan.errors import OptionError
-from qkan.experiments.explain import nearest, parse_rows
+from qkan.experiments.explain import nearest
+from qkan.experiments.explain_page import parse_rows
 from qkan.sklearn import KANClassifier
 from qkan.tabular import TabularModel
 
