@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from qkan._progress import progress_bar
-from qkan.analysis import explain_plots, plots
+from qkan.analysis import conformal, explain_plots, plots
 from qkan.analysis.conformal import check_level, row_hashes
 from qkan.analysis.explain import Explanation
 from qkan.analysis.importance import Agreement, agreement, global_importance, permutation_importance
-from qkan.analysis.lime import Lime, lime_values
+from qkan.analysis.lime import Lime, import_lime, lime_values
 from qkan.analysis.network_shap import is_additive
 from qkan.analysis.stability import Stability, resampled_importance, stability
 from qkan.data import read_rows
@@ -69,6 +69,7 @@ class Settings:
         """Raise :class:`OptionError` if a setting is out of range."""
         check_choice("method", self.method, METHODS)
         check_level(self.level)
+        check_choice("sets", self.sets, conformal.METHODS)
         check_positive("neighbours", self.neighbours)
         check_positive("explained", self.explained)
         check_positive("draws", self.draws, 2)
@@ -111,6 +112,8 @@ def run(model: str | Path, rows: str | Path, settings: Settings, out: str | Path
         QKANError: a setting, the model, the file or the folder cannot be used.
     """
     settings.check()
+    if settings.lime:
+        import_lime()  # its absence is told before minutes are spent on SHAP values
     loaded = TabularModel.load(model)
     raw = read_rows(rows)
     frame = loaded.conform(raw, settings.reorder)
