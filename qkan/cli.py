@@ -164,7 +164,7 @@ def reproduce(
     """Run an experiment of the literature under an honest protocol; an interrupted one goes on where it was."""
     from qkan.experiments.reproduce import Choices, run
 
-    names = tuple(word.strip() for word in models.split(",") if word.strip())
+    names = tuple(dict.fromkeys(word.strip() for word in models.split(",") if word.strip()))
     choices = Choices(fast, seeds, protocol, names, workers, backend)
     choices.check(name)
     place = folder / (f"{name}-fast" if fast else name)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from qkan._progress import progress_bar
+from qkan.analysis import conformal
 from qkan.analysis.conformal import check_level, row_hashes
 from qkan.analysis.explain import Explanation
 from qkan.analysis.explain_plots import shown
@@ -58,6 +59,7 @@ class Settings:
         """Raise :class:`OptionError` if a setting is out of range."""
         check_choice("method", self.method, METHODS)
         check_level(self.level)
+        check_choice("sets", self.sets, conformal.METHODS)
         check_positive("neighbours", self.neighbours)
         check_positive("explained", self.explained)
         check_positive("draws", self.draws, 2)

@@ -17,6 +17,7 @@ import pandas as pd
 from qkan.analysis import explain_plots, plots
 from qkan.analysis.explain import Explanation
 from qkan.analysis.importance import global_importance
+from qkan.analysis.lime import import_lime
 from qkan.data import read_rows
 from qkan.data.table import labels as parse_labels
 from qkan.errors import OptionError
@@ -41,6 +42,8 @@ def run(model: str | Path, rows: str | Path, settings: Settings, out: str | Path
         QKANError: a setting, the model, the file or the folder cannot be used.
     """
     settings.check()
+    if settings.lime:
+        import_lime()  # its absence is told before minutes are spent on SHAP values
     loaded = TabularModel.load(model)
     raw = read_rows(rows)
     frame = loaded.conform(raw, settings.reorder)

@@ -65,9 +65,10 @@ def measure(table: Table, split: Split, model: TabularModel, groups: tuple[str, 
     for name in ("calibration", "test"):
         rows = model.conform(table.features.iloc[getattr(split, name)], unseen="missing")
         labels = np.searchsorted(model.classes, table.target.to_numpy()[getattr(split, name)])
-        parts[name] = rows, model.predict_proba(rows), labels, values[getattr(split, name)]
-    known, given, labels, where = parts["calibration"]
-    _, new, truth, there = parts["test"]
+        parts[name] = model.predict_proba(rows), labels, values[getattr(split, name)]
+    given, labels, where = parts["calibration"]
+    new, truth, there = parts["test"]
+    known = model.conform(table.features.iloc[split.calibration], unseen="keep")
     conditional = GroupConformalSets(given, labels, where, rows=known, trained=model.trained)
     return Subgroups(
         column,

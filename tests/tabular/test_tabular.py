@@ -62,6 +62,18 @@ def _reloaded(model: TabularModel, tmp_path) -> TabularModel:
     return TabularModel.load(tmp_path / "model")
 
 
+def test_rows_that_differ_in_levels_unknown_to_the_model_are_different_rows():
+    """Both reach the network as missing; only the one that decided when training stopped is refused."""
+    towns = pd.DataFrame({"town": ["a", "b"] * 10, "sex": ["f", "f", "m", "m"] * 5}, dtype=object)
+    y = np.resize(["ill", "well"], 20)
+    watched, new = towns[:4].assign(town=["c", "c", "a", "b"]), towns[:4].assign(town=["d", "e", "d", "e"])
+    model = TabularModel(KANClassifier(epochs=1, standardize=False, random_state=0))
+    model.fit(towns, y, watched, y[:4], ["town", "sex"])
+    model.calibrate(new, y[:4])
+    with pytest.raises(LeakageError, match="1 of 4 calibration rows"):
+        model.calibrate(pd.concat([new[:3], watched[:1]]), y[:4])
+
+
 def test_disk_round_trip_is_exact(model, tmp_path):
     X, _ = table(50, seed=3)
     loaded = _reloaded(model, tmp_path)
