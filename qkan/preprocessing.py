@@ -80,7 +80,7 @@ def conform(
             raise DataError(f"column {name!r} holds an infinite value in row {row + 1}.")
         columns[name] = numbers.to_numpy()
     for name, known in levels.items():
-        texts = frame[name].map(_level).astype(object).where(frame[name].notna(), np.nan)
+        texts = frame[name].map(as_level).astype(object).where(frame[name].notna(), np.nan)
         unknown = frame[name].notna() & ~texts.isin(known)
         if unknown.any() and unseen == "missing":
             texts = texts.where(~unknown, np.nan)
@@ -94,7 +94,7 @@ def conform(
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _level(value: Any) -> str:
+def as_level(value: Any) -> str:
     """A level as text; whole numbers that a missing value turned into floats read as whole numbers again."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
