@@ -115,7 +115,8 @@ def _again(ctx: Any, grad: Tensor, x: Tensor, weights: list[Tensor]) -> Any:
     tensors = [x, *weights]
     wanted = [tensor for tensor, needed in zip(tensors, need, strict=True) if needed]
     found = reference(x, ctx.activation, *weights)
-    slopes = iter(torch.autograd.grad(found, wanted, grad, create_graph=True))
+    # A single step does not use the recurrent weights.
+    slopes = iter(torch.autograd.grad(found, wanted, grad, create_graph=True, materialize_grads=True))
     first, *rest = (next(slopes) if needed else None for needed in need)
     return first, None, *rest
 
