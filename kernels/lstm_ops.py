@@ -71,8 +71,8 @@ class Lstm(torch.autograd.Function):
             loops.append((_in_order(gates[way], way), _in_order(hidden, way), recurrent.t()))
         step_of = _compiled("STEP", rows * ways * size, gates, cells, out)
         for step in range(steps):
-            for now, hidden, recurrent in loops if step else ():
-                now[step].addmm_(hidden[step - 1], recurrent)
+            for now, states, turned in loops if step else ():
+                now[step].addmm_(states[step - 1], turned)
             step_of(step, activation == "relu")
         ctx.activation = activation
         ctx.save_for_backward(x, gates, cells, out, *weights)

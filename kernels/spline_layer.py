@@ -24,14 +24,14 @@ class Grid(NamedTuple):
     Attributes:
         first: middle of the first spline.
         step: distance of the knots.
-        count: K.
+        splines: K.
         low, high: the interval outside of which splines are continued.
         tail: how: 1 with the slope at the end, 0 with the value there. Splines that die out have no ends (±inf).
     """
 
     first: float
     step: float
-    count: int
+    splines: int
     low: float = -math.inf
     high: float = math.inf
     tail: float = 0.0
@@ -39,7 +39,7 @@ class Grid(NamedTuple):
 
 def features_reference(x: Tensor, grid: Grid) -> Tensor:
     """The splines of x (...), (..., K), in plain PyTorch."""
-    found = spline_ops.cubic_reference(x.clamp(grid.low, grid.high), grid.first, grid.step, grid.count)
+    found = spline_ops.cubic_reference(x.clamp(grid.low, grid.high), grid.first, grid.step, grid.splines)
     if grid.tail == 0:
         return found
     low, high = (_slopes(end, grid).to(x) for end in (grid.low, grid.high))
@@ -49,7 +49,7 @@ def features_reference(x: Tensor, grid: Grid) -> Tensor:
 
 def _slopes(end: float, grid: Grid) -> Tensor:
     """Derivatives (K,) at one place, float64."""
-    v = (end - grid.first) / grid.step - torch.arange(grid.count, dtype=torch.float64, device="cpu")
+    v = (end - grid.first) / grid.step - torch.arange(grid.splines, dtype=torch.float64, device="cpu")
     outer, inner = (2 - v.abs()).clamp_min(0), (1 - v.abs()).clamp_min(0)
     return v.sign() * (2 * inner.square() - outer.square() / 2) / grid.step
 
@@ -72,7 +72,7 @@ class SplineLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         x, coefficients, scale, base, bias, grid = inputs
-        width = x.shape[1] * grid.count
+        width = x.shape[1] * grid.splines
         features, weight = x.new_empty(len(x), width), x.new_empty(len(scale), width)
         _run("CUBIC", (x, features), grid, _numbers(grid))
         _run("SCALED", (coefficients, scale, weight), grid)
@@ -125,5 +125,5 @@ def _compiled() -> Any:
 def _run(kernel: str, tensors: tuple[Tensor, ...], grid: Grid, *numbers: Any) -> None:
     run, kernels = _compiled()
     work = max(tensor.numel() for tensor in tensors)
-    arguments = *spline_ops.flat(*tensors), *numbers, (0,) * grid.count
+    arguments = *spline_ops.flat(*tensors), *numbers, (0,) * grid.splines
     run(getattr(kernels, kernel), work, torch.get_num_threads(), *arguments)
