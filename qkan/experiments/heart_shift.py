@@ -50,7 +50,7 @@ class Plan:
         recipe: of training.
     """
 
-    seeds: int = 10
+    seeds: int = 30
     models: tuple[str, ...] = ("logistic_regression", "kacq-1")
     level: float = 0.9
     recipe: Recipe = field(default_factory=Recipe)

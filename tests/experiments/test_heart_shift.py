@@ -21,7 +21,7 @@ PLAN = replace(heart_shift.FAST, models=("logistic_regression",))
     _files.find("processed.va.data", None) is None, reason="QKAN_DATA_DIR names no folder with the heart files"
 )
 def test_a_run_equals_the_committed_figures(tmp_path):
-    """Logistic regression has no seed of its own, so the first two of ten splits are the committed ones."""
+    """Logistic regression has no seed of its own, so the first two splits are the committed ones."""
     results = heart_shift.run(tmp_path / "runs", PLAN, progress=False)
     committed = json.loads(RESULTS.read_text())["runs"]
     for key, runs in results.items():
