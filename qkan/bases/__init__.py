@@ -6,10 +6,11 @@ from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
-from qkan.bases.rbf import RBF
+from qkan.bases.rbf import RBF, RSWAF, Sech
 
 __all__ = [
     "RBF",
+    "RSWAF",
     "BSpline",
     "Basis",
     "Chebyshev",
@@ -18,6 +19,7 @@ __all__ = [
     "FeatureBasis",
     "Fourier",
     "MeasuredDaruan",
+    "Sech",
     "get",
     "names",
     "options",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -28,11 +29,11 @@ def extended(
 
 
 def check_interval(name: str, interval: tuple[float, float]) -> tuple[float, float]:
-    """Return the interval as two floats, or raise :class:`OptionError` unless low < high."""
+    """Return the interval as two floats, or raise :class:`OptionError` unless they are finite and low < high."""
     try:
         low, high = (float(end) for end in interval)
     except (TypeError, ValueError):
         raise OptionError(f"{name}={interval!r} must be two numbers (low, high).") from None
-    if not low < high:
-        raise OptionError(f"{name}={interval!r} must satisfy low < high.")
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise OptionError(f"{name}={interval!r} must be finite and satisfy low < high.")
     return low, high
