@@ -6,6 +6,7 @@ from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
+from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.bases.rbf import RBF, RSWAF, Sech
 
 __all__ = [
@@ -14,10 +15,15 @@ __all__ = [
     "BSpline",
     "Basis",
     "Chebyshev",
+    "Chebyshev2",
     "ClassicalBasis",
     "Daruan",
     "FeatureBasis",
     "Fourier",
+    "Gegenbauer",
+    "Hermite",
+    "Jacobi",
+    "Legendre",
     "MeasuredDaruan",
     "Sech",
     "get",
