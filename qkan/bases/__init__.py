@@ -8,6 +8,7 @@ from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
 from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.bases.rbf import RBF, RSWAF, Sech
+from qkan.bases.relu import ReLUKAN
 
 __all__ = [
     "RBF",
@@ -25,6 +26,7 @@ __all__ = [
     "Jacobi",
     "Legendre",
     "MeasuredDaruan",
+    "ReLUKAN",
     "Sech",
     "get",
     "names",
