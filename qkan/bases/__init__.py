@@ -9,6 +9,7 @@ from qkan.bases.measured import MeasuredDaruan
 from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.bases.rbf import RBF, RSWAF, Sech
 from qkan.bases.relu import ReLUKAN
+from qkan.bases.sine import Sine
 
 __all__ = [
     "RBF",
@@ -28,6 +29,7 @@ __all__ = [
     "MeasuredDaruan",
     "ReLUKAN",
     "Sech",
+    "Sine",
     "get",
     "names",
     "options",
