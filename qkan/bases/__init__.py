@@ -10,6 +10,7 @@ from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Lege
 from qkan.bases.rbf import RBF, RSWAF, Sech
 from qkan.bases.relu import ReLUKAN
 from qkan.bases.sine import Sine
+from qkan.bases.wavelet import Wavelet
 
 __all__ = [
     "RBF",
@@ -30,6 +31,7 @@ __all__ = [
     "ReLUKAN",
     "Sech",
     "Sine",
+    "Wavelet",
     "get",
     "names",
     "options",
