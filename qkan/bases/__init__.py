@@ -1,6 +1,7 @@
 """Edge functions of a KAN layer: one file per basis behind one protocol."""
 
 from qkan.bases._base import Basis, ClassicalBasis, FeatureBasis, get, names, options, register
+from qkan.bases.af import AF
 from qkan.bases.bspline import BSpline
 from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
@@ -13,6 +14,7 @@ from qkan.bases.sine import Sine
 from qkan.bases.wavelet import Wavelet
 
 __all__ = [
+    "AF",
     "RBF",
     "RSWAF",
     "BSpline",
