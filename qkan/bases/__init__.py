@@ -11,6 +11,7 @@ from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Lege
 from qkan.bases.rbf import RBF, RSWAF, Sech
 from qkan.bases.relu import ReLUKAN
 from qkan.bases.sine import Sine
+from qkan.bases.truncated import TruncatedPower
 from qkan.bases.wavelet import Wavelet
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ReLUKAN",
     "Sech",
     "Sine",
+    "TruncatedPower",
     "Wavelet",
     "get",
     "names",
