@@ -3,6 +3,7 @@
 from qkan.bases._base import Basis, ClassicalBasis, FeatureBasis, get, names, options, register
 from qkan.bases.af import AF
 from qkan.bases.bspline import BSpline
+from qkan.bases.chaos import PolynomialChaos
 from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
@@ -31,6 +32,7 @@ __all__ = [
     "Jacobi",
     "Legendre",
     "MeasuredDaruan",
+    "PolynomialChaos",
     "ReLUKAN",
     "Sech",
     "Sine",

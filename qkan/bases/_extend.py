@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,9 @@ from qkan.errors import OptionError
 
 
 def extended(
-    evaluate: Callable[[Tensor], Tensor], x: Tensor, low: float, high: float, extend: str, slopes: Tensor
+    evaluate: Callable[[Tensor], Tensor], x: Tensor, low: Any, high: Any, extend: str, slopes: Tensor
 ) -> Tensor:
-    """Features (..., K) of x (...), continued outside [low, high].
+    """Features (..., K) of x (...), continued outside [low, high], which are numbers or tensors that broadcast with x.
 
     ``extend="zero"`` evaluates as it is, so local features die away; "clamp" holds the value at the nearer end;
     "linear" continues with the slope there, ``slopes[0]`` at low and ``slopes[1]`` at high, each of shape (K,).
