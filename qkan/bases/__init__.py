@@ -9,6 +9,7 @@ from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
 from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
+from qkan.bases.rational import Rational
 from qkan.bases.rbf import RBF, RSWAF, Sech
 from qkan.bases.relu import ReLUKAN
 from qkan.bases.sine import Sine
@@ -33,6 +34,7 @@ __all__ = [
     "Legendre",
     "MeasuredDaruan",
     "PolynomialChaos",
+    "Rational",
     "ReLUKAN",
     "Sech",
     "Sine",
