@@ -21,8 +21,8 @@ class Radial(ClassicalBasis):
         out_features: m.
         grid: number of centres, at least 2.
         grid_range: first and last centre; (-2, 2) as in FastKAN, which suits inputs of unit variance.
-        width: h in units of the distance between centres. Wider functions overlap more and are harder to tell apart:
-            the condition number of the features grows quickly (docstrings of the subclasses give figures).
+        bandwidth: h in units of the distance between centres. Wider functions overlap more and are harder to tell
+            apart: the condition number of the features grows quickly (the subclasses give figures).
         extend: outside ``grid_range``: "linear" (default) continues with the slope at the end; "clamp" holds the end
             value; "zero" lets the functions die out.
         seed: of a local generator; ``None`` draws fresh entropy.
@@ -42,19 +42,24 @@ class Radial(ClassicalBasis):
         *,
         grid: int = 8,
         grid_range: tuple[float, float] = (-2.0, 2.0),
-        width: float = 1.0,
+        bandwidth: float = 1.0,
         extend: str = "linear",
         seed: int | None = None,
     ):
         self.grid = check_positive("grid", grid, 2)
         self.grid_range = check_interval("grid_range", grid_range)
-        self.width = check_above("width", width, 0.0)
+        self.bandwidth = check_above("bandwidth", bandwidth, 0.0)
         check_choice("extend", extend, ("linear", "clamp", "zero"))
         self.extend = extend
         super().__init__(in_features, out_features, self.grid, seed)
 
     def config(self) -> dict[str, Any]:
-        return {"grid": self.grid, "grid_range": list(self.grid_range), "width": self.width, "extend": self.extend}
+        return {
+            "grid": self.grid,
+            "grid_range": list(self.grid_range),
+            "bandwidth": self.bandwidth,
+            "extend": self.extend,
+        }
 
     @property
     def spacing(self) -> float:
@@ -64,8 +69,8 @@ class Radial(ClassicalBasis):
 
     @property
     def scale(self) -> float:
-        """Width h in units of x."""
-        return self.width * self.spacing
+        """Bandwidth h in units of x."""
+        return self.bandwidth * self.spacing
 
     def psi(self, u: Tensor) -> Tensor:
         """ψ(u), entry by entry."""
@@ -103,7 +108,7 @@ class RBF(Radial):
     """Gaussians exp(-((x - g_j)/h)²), as in FastKAN (Li, arXiv 2405.06721).
 
     The options are those of :class:`Radial`. Condition number of the 8 default features on uniform inputs within the
-    grid: 2.5 at ``width=0.7``, 7.5 at 1, 1.2e3 at 2.
+    grid: 2.5 at ``bandwidth=0.7``, 7.5 at 1, 1.2e3 at 2.
     """
 
     plural = "Gaussians"
@@ -121,7 +126,7 @@ class RSWAF(Radial):
 
     The options are those of :class:`Radial`. The public code multiplies the gradient by a factor that its forward pass
     leaves out; here both follow from one formula. Condition number of the 8 default features on uniform inputs within
-    the grid: 3.3 at ``width=0.7``, 8.9 at 1, 310 at 2.
+    the grid: 3.3 at ``bandwidth=0.7``, 8.9 at 1, 310 at 2.
     """
 
     plural = "switch activations"
@@ -139,8 +144,8 @@ class Sech(Radial):
     """Hyperbolic secants 1/cosh((x - g_j)/h), as in SechKAN (arXiv 2607.18290).
 
     The options are those of :class:`Radial`. The tails fall only as e^-|u|, so the features overlap more than
-    Gaussians: the condition number of the 8 default features on uniform inputs within the grid is 9.9 at ``width=0.7``,
-    37 at 1, 2.0e3 at 2.
+    Gaussians: the condition number of the 8 default features on uniform inputs within the grid is 9.9 at
+    ``bandwidth=0.7``, 37 at 1, 2.0e3 at 2.
     """
 
     plural = "secants"

@@ -27,7 +27,7 @@ def dense_edges(basis: RBF | RSWAF | Sech, x: torch.Tensor) -> torch.Tensor:
     psi, psi_slope = PSI[basis.name]
     low, high = basis.grid_range
     spacing = (high - low) / (basis.grid - 1)
-    h = basis.width * spacing
+    h = basis.bandwidth * spacing
     points, coefficients = x.numpy()[..., None, :], basis.coef.detach().double().numpy()
     held = points if basis.extend == "zero" else np.clip(points, low, high)
     total = 0
@@ -80,13 +80,13 @@ class TestSwitch(BasisContract):
 
 
 class TestNarrowSecant(BasisContract):
-    layer_options: ClassVar = {"basis": "sech", "width": 0.7, "extend": "clamp", "grid": 5}
+    layer_options: ClassVar = {"basis": "sech", "bandwidth": 0.7, "extend": "clamp", "grid": 5}
     interior = (-2.0, 2.0)
     anchors = (-2.0, -1.0, 0.0, 2.0)
     refine_refused = "narrower secants do not contain the wider ones"
 
     def make_basis(self, in_features, out_features, **kw):
-        return Sech(in_features, out_features, width=0.7, extend="clamp", grid=5, **kw)
+        return Sech(in_features, out_features, bandwidth=0.7, extend="clamp", grid=5, **kw)
 
     def dense_reference(self, basis, x):
         return dense_edges(basis, x)
@@ -105,7 +105,7 @@ def test_each_gaussian_peaks_at_one_on_its_centre(extend):
 @settings(max_examples=40)
 @given(u=st.floats(-30, 30), width=st.floats(0.3, 3), kind=st.sampled_from(["rbf", "rswaf", "sech"]))
 def test_features_are_even_about_their_centre_and_as_wide_as_said(u, width, kind):
-    basis = KINDS[kind](1, 1, grid=2, grid_range=(0, 1), width=width, extend="zero", seed=0).double()
+    basis = KINDS[kind](1, 1, grid=2, grid_range=(0, 1), bandwidth=width, extend="zero", seed=0).double()
     around = torch.tensor([[u * width], [-u * width]], dtype=torch.float64)
     features = basis.features(around)[:, 0, 0]
     assert_close(features[0], features[1], rtol=0, atol=0)
@@ -114,7 +114,7 @@ def test_features_are_even_about_their_centre_and_as_wide_as_said(u, width, kind
 
 @pytest.mark.parametrize("kind", ["rbf", "rswaf", "sech"])
 def test_second_derivatives_at_a_centre_are_those_of_the_formula(kind):
-    basis = KINDS[kind](1, 1, grid=3, grid_range=(-1, 1), width=0.5, seed=0).double()
+    basis = KINDS[kind](1, 1, grid=3, grid_range=(-1, 1), bandwidth=0.5, seed=0).double()
     second = torch.func.grad(torch.func.grad(lambda x: basis.features(x.reshape(1, 1))[0, 0, 1]))
     curvature = {"rbf": -2.0, "rswaf": -2.0, "sech": -1.0}[kind] / 0.5**2
     assert float(second(torch.tensor(0.0, dtype=torch.float64))) == pytest.approx(curvature, abs=1e-12)
@@ -161,9 +161,9 @@ def test_refining_is_always_refused(size):
         ({"extend": "tanh"}, "'linear', 'clamp', 'zero'"),
         ({"grid_range": (2, 2)}, "low < high"),
         ({"grid_range": (0, float("inf"))}, "must be finite"),
-        ({"width": 0}, "width=0 must be a finite number above 0"),
-        ({"width": "wide"}, "width='wide' must be a finite number above 0"),
-        ({"width": float("nan")}, "width=nan must be"),
+        ({"bandwidth": 0}, "bandwidth=0 must be a finite number above 0"),
+        ({"bandwidth": "wide"}, "bandwidth='wide' must be a finite number above 0"),
+        ({"bandwidth": float("nan")}, "bandwidth=nan must be"),
     ],
 )
 def test_bad_options_are_explained(options, message):
