@@ -78,7 +78,7 @@ class PolynomialChaos(ClassicalBasis):
         return self._compute_moments(nodes=400)  # not kept: they change with the recurrence
 
     def adapted(self, sample: Tensor | np.ndarray) -> PolynomialChaos:
-        """The same functions, within ±the present limits, in polynomials orthonormal for ``sample``.
+        """The same functions, within the present limits, in polynomials orthonormal for ``sample``.
 
         Args:
             sample: (rows, n); every column needs more than ``degree`` different values.
