@@ -274,7 +274,7 @@ class KANLayer(nn.Module):
             self._draw(self.scale, seed, (basis_power + base_power) / (act_power + float(self.basis.moments()[0])))
 
     def _multiply_coefficients(self, factor: float) -> None:
-        for coefficient in self.basis.parameters():
+        for coefficient in self.basis.amplitudes():
             coefficient.mul_(factor)
 
     def _draw(self, weight: Tensor, seed: int, power: float) -> None:
