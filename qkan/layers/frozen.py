@@ -25,6 +25,7 @@ class FrozenKANLayer(nn.Module):
         activation: of the base branch, or ``None``.
         base_weight: (m, n), where there is an activation.
         bias: (m,) or ``None``.
+        symbolic: edges that are functions of a formula, a copy that this layer may keep, or ``None``.
 
     Shapes: x (..., n) -> (..., m).
     """
@@ -41,8 +42,10 @@ class FrozenKANLayer(nn.Module):
         activation: Callable[[Tensor], Tensor] | None,
         base_weight: Tensor | None,
         bias: Tensor | None,
+        symbolic: nn.Module | None = None,
     ):
         super().__init__()
+        self.symbolic = None if symbolic is None else symbolic.requires_grad_(False)
         self.basis = basis.requires_grad_(False)
         self.activation = activation
         matrix = None
@@ -65,4 +68,6 @@ class FrozenKANLayer(nn.Module):
             y = self.basis(x, self.weight)
         if self.activation is not None and self.base_weight is not None:
             y = y + functional.linear(self.activation(x), self.base_weight)
+        if self.symbolic is not None:
+            y = y + self.symbolic(x)
         return y if self.bias is None else y + self.bias

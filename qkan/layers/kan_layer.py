@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from qkan.bases import Basis, Daruan
 from qkan.bases._base import FeatureBasis, normal_nodes
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.layers.frozen import FrozenKANLayer
+from qkan.layers.symbolic import Entry, SymbolicEdges
 
 #: Base-branch activations by name.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -47,6 +48,8 @@ class KANLayer(nn.Module):
             arXiv 2509.03417, for bases with free coefficients (shared between features by the basis's profile);
             ``None`` is "power" for splines with a base branch, else "variance". A DARUAN layer without ``scale`` has
             no free amplitude, so its output keeps the circuits' own size, about √(n/3).
+        symbolic: (output, input, function) of edges that are c · f(a·x + b) + d with a function of
+            :data:`qkan.layers.functions.LIBRARY` and trainable a, b, c, d, in place of the basis and the base branch.
         **basis_options: options of the basis; an unknown one is an error that lists those that exist.
 
     Shapes: x (..., n) -> (..., m), any leading dimensions.
@@ -68,6 +71,7 @@ class KANLayer(nn.Module):
         mask: Tensor | None = None,
         seed: int | None = None,
         init: str | None = None,
+        symbolic: Sequence[Sequence] | None = None,
         **basis_options: Any,
     ):
         super().__init__()
@@ -93,18 +97,21 @@ class KANLayer(nn.Module):
         bias_shape = edge_shape if bias == "edge" else (self.out_features,)
         self.bias = nn.Parameter(torch.zeros(bias_shape)) if bias else None
         self.register_buffer("mask", None)
+        self.symbolic = SymbolicEdges(self.in_features, self.out_features, symbolic) if symbolic else None
         self.set_mask(mask)
         self._calibrate(own_seed)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self._edge_weight(), self.output_bias()
-        if self.base == "silu" and weight is not None:
+        if self.base == "silu" and weight is not None and self.symbolic is None:
             found = self.basis.with_silu(x, weight, None if self._scales_both() else self._base_weight(), bias)
             if found is not None:
                 return found
         y = self.basis(x, weight)
         if self.base is not None:
             y = y + functional.linear(ACTIVATIONS[self.base](x), self._base_weight())
+        if self.symbolic is not None:
+            y = y + self.symbolic(x)
         return y if bias is None else y + bias
 
     def output_bias(self) -> Tensor | None:
@@ -122,7 +129,7 @@ class KANLayer(nn.Module):
             edges = edges * weight
         if self.base is not None:
             edges = edges + ACTIVATIONS[self.base](x).unsqueeze(-2) * self._base_weight()
-        return edges
+        return edges if self.symbolic is None else edges + self.symbolic.edges(x)
 
     def features(self, x: Tensor) -> Tensor:
         """All that the output is linear in, x (..., n) -> (..., n, K): the basis's features, then the base branch.
@@ -183,20 +190,64 @@ class KANLayer(nn.Module):
             ACTIVATIONS[self.base] if self.base else None,
             self._base_weight().detach() if self.base else None,
             None if bias is None else bias.detach(),
+            copy.deepcopy(self.symbolic),
         )
 
     def set_mask(self, mask: Tensor | None) -> None:
-        """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all."""
+        """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all.
+
+        It speaks of basis and base branch: symbolic edges are 0 in it whatever is given, and stay as they are.
+        """
+        shape = (self.out_features, self.in_features)
+        if mask is None and self.symbolic is not None:
+            mask = torch.ones(shape)
         if mask is None:
             self.mask = None
             return
         mask = torch.as_tensor(mask)
-        if tuple(mask.shape) != (self.out_features, self.in_features):
+        if tuple(mask.shape) != shape:
             raise ShapeError(f"mask of shape {tuple(mask.shape)} must be ({self.out_features}, {self.in_features}).")
         if not bool(((mask == 0) | (mask == 1)).all()):
             raise OptionError("mask must hold only 0 (pruned) and 1 (kept).")
         like = next(self.parameters())
-        self.mask = mask.to(dtype=like.dtype, device=like.device)
+        self.mask = mask.to(dtype=like.dtype, device=like.device, copy=True)
+        for output, source, _ in self._entries():
+            self.mask[output, source] = 0
+
+    def active(self) -> Tensor:
+        """Which edges are not pruned, bool (m, n); symbolic ones count as active."""
+        shape, device = (self.out_features, self.in_features), next(self.parameters()).device
+        found = torch.ones(shape, dtype=torch.bool, device=device) if self.mask is None else self.mask.bool()
+        for output, source, _ in self._entries():
+            found[output, source] = True
+        return found
+
+    def keep(self, kept: Tensor) -> None:
+        """Prune every edge, symbolic ones too, that is False in ``kept``, bool (m, n)."""
+        self._set_symbolic([row for row, (o, i, _) in enumerate(self._entries()) if bool(kept[o, i])])
+        self.set_mask(kept)
+
+    def fix_symbolic(self, output: int, source: int, function: str, affine: Sequence[float]) -> None:
+        """Replace the edge from ``source`` to ``output`` by c · f(a·x + b) + d, ``affine`` = (a, b, c, d), in place.
+
+        Raises:
+            OptionError: the edge is not in the layer, or the function not in the library.
+        """
+        others = [row for row, entry in enumerate(self._entries()) if entry[:2] != (output, source)]
+        self._set_symbolic(others, [(output, source, function)], [list(affine)])
+        self.set_mask(self.mask)
+
+    def unfix_symbolic(self, output: int, source: int) -> None:
+        """Give the edge from ``source`` to ``output`` back to the basis, whose parameters were kept, in place.
+
+        Raises:
+            OptionError: the edge is not symbolic.
+        """
+        if self.symbolic is None or self.symbolic.row(output, source) is None:
+            raise OptionError(f"the edge from input {source} to output {output} is not symbolic.")
+        self._set_symbolic([row for row, entry in enumerate(self._entries()) if entry[:2] != (output, source)])
+        assert self.mask is not None
+        self.mask[output, source] = 1
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments that rebuild the layer's structure (JSON types only)."""
@@ -208,6 +259,7 @@ class KANLayer(nn.Module):
             "scale": "both" if self._scales_both() else self.scale is not None,
             "bias": "edge" if self.bias is not None and self.bias.dim() == 2 else self.bias is not None,
             "init": self.init,
+            **({} if self.symbolic is None else {"symbolic": [list(entry) for entry in self.symbolic.entries]}),
             **self.basis.config(),
         }
 
@@ -220,13 +272,30 @@ class KANLayer(nn.Module):
         parts = [f"{self.in_features} -> {self.out_features}", f"base={self.base!r}"]
         parts += [f"{name}=False" for name in ("scale", "bias") if getattr(self, name) is None]
         parts += ["scale='both'"] if self._scales_both() else []
-        if self.mask is not None:
-            parts.append(f"{int((self.mask == 0).sum())} of {self.mask.numel()} edges pruned")
+        pruned = int((~self.active()).sum())
+        if pruned:
+            parts.append(f"{pruned} of {self.in_features * self.out_features} edges pruned")
         return ", ".join(parts)
 
     # -- internals ---------------------------------------------------------------------------------------
 
+    def _entries(self) -> list[Entry]:
+        return [] if self.symbolic is None else self.symbolic.entries
+
+    def _set_symbolic(self, rows: list[int], entries: Sequence[Entry] = (), affine: Sequence = ()) -> None:
+        """The symbolic edges in these rows, and some more."""
+        wanted = [*(self._entries()[row] for row in rows), *entries]
+        if not wanted:
+            self.symbolic = None
+            return
+        values = torch.as_tensor(affine).to(next(self.parameters())).reshape(len(entries), 4)
+        if self.symbolic is not None:
+            values = torch.cat([self.symbolic.affine.detach()[rows], values])
+        self.symbolic = SymbolicEdges(self.in_features, self.out_features, wanted, values)
+
     def _feature_basis(self) -> FeatureBasis:
+        if self.symbolic is not None:
+            raise OptionError("a layer with symbolic edges is not features times coefficients.")
         if not (isinstance(self.basis, FeatureBasis) and self.basis.folds):
             raise OptionError(f"the basis {self.basis.name!r} with these options is not features times coefficients.")
         return self.basis

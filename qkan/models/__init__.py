@@ -1,7 +1,9 @@
 """Networks built from the layers."""
 
+from qkan.models.additive import KAAM, LogisticKAN
 from qkan.models.base import load
 from qkan.models.dcnn import KACQDCNN
+from qkan.models.distillation import distil
 from qkan.models.jhcg import HQKAN, JHCGNet
 from qkan.models.kan import KAN, QKAN
 from qkan.models.lstm import (
@@ -22,6 +24,7 @@ __all__ = [
     "HQKAN",
     "HQKANGRU",
     "HQKANLSTM",
+    "KAAM",
     "KACQDCNN",
     "KAN",
     "QKAN",
@@ -30,11 +33,13 @@ __all__ = [
     "HQKANGRUCell",
     "HQKANLSTMCell",
     "JHCGNet",
+    "LogisticKAN",
     "QCKANNet",
     "QKANGRUCell",
     "QKANLSTMCell",
     "Replacement",
     "TensorNetworkQNN",
+    "distil",
     "load",
     "replace_mlp",
 ]

@@ -16,7 +16,14 @@ from qkan._random import spawn
 from qkan.bases import Basis, Daruan
 from qkan.errors import ModelFileError, OptionError, check_positive
 from qkan.layers import KANLayer
+from qkan.models import symbolic
+from qkan.models.attribution import Attribution, attribute
 from qkan.models.base import Network, saved_as_own_kind
+from qkan.models.pruning import Pruning, prune
+from qkan.models.symbolic import SymbolicReport
+
+#: Data that a method takes; ``None`` stands for the inputs of the last fit.
+Rows = Tensor | np.ndarray | None
 
 
 @saved_as_own_kind
@@ -31,6 +38,7 @@ class KAN(Network):
         base, scale, bias, init: see :class:`~qkan.KANLayer`.
         seed: of local generators; ``None`` draws fresh entropy.
         device: where the parameters live; torch's default if ``None``.
+        symbolic: per layer, the edges that are functions of a formula (see :class:`~qkan.KANLayer`).
         **basis_options: further options of the basis, e.g. ``grid_range=(-3, 3)`` or ``degree=8``.
 
     Shapes: x (..., width[0]) -> (..., width[-1]).
@@ -55,15 +63,21 @@ class KAN(Network):
         init: str | None = None,
         seed: int | None = None,
         device: str | torch.device | None = None,
+        symbolic: Sequence[Sequence] | None = None,
         **basis_options: Any,
     ):
         super().__init__()
         self.width = _check_width(width)
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
+        formulas = [None] * len(seeds) if symbolic is None else symbolic
+        if len(formulas) != len(seeds):
+            raise OptionError(f"symbolic lists {len(formulas)} layers, but width={self.width} has {len(seeds)}.")
         self.layers = nn.ModuleList(  # type: ignore[assignment]
-            KANLayer(n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=layer_seed, **basis_options)
-            for n, m, layer_seed in zip(self.width, self.width[1:], seeds, strict=False)
+            KANLayer(
+                n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=own, symbolic=edges, **basis_options
+            )
+            for n, m, own, edges in zip(self.width, self.width[1:], seeds, formulas, strict=False)
         )
         if device is not None:
             self.to(device)
@@ -114,7 +128,7 @@ class KAN(Network):
         """
         return nn.Sequential(*(layer.freeze() for layer in self.layers)).eval()
 
-    def plot(self, x: Tensor | np.ndarray | None = None, **options: Any) -> Any:
+    def plot(self, x: Rows = None, **options: Any) -> Any:
         """Draw the network with its edge functions over the data x (rows, n); returns a matplotlib Figure.
 
         Without x, over the inputs of the last :meth:`fit`. See :func:`qkan.models.plot.draw` for the options.
@@ -124,10 +138,86 @@ class KAN(Network):
         """
         from qkan.models.plot import draw
 
+        return draw(self, self._rows(x, "plot"), **options)
+
+    def attribute(self, x: Rows = None, out_score: Sequence[float] | None = None) -> Attribution:
+        """Scores of every node and edge, passed backwards from the outputs.
+
+        See :func:`qkan.models.attribution.attribute`; without x, on the inputs of the last :meth:`fit`.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted.
+        """
+        return attribute(self, self._rows(x, "attribute"), out_score)
+
+    def feature_score(self, x: Rows = None) -> Tensor:
+        """Attribution scores of the inputs, float64 (width[0],), averaged over the outputs; see :meth:`attribute`."""
+        return self.attribute(x).nodes[0]
+
+    def prune(self, x: Rows = None, node_th: float = 1e-2, edge_th: float = 3e-2) -> Pruning:
+        """A pruned copy, with a report: edges with low scores go, but every output stays connected to an input.
+
+        See :func:`qkan.models.pruning.prune`; without x, scores come from the inputs of the last :meth:`fit`.
+
+        Raises:
+            OptionError: every edge would go; or no x, and the network has not been fitted.
+        """
+        return prune(self, self._rows(x, "prune"), node_th, edge_th)
+
+    def suggest_symbolic(self, layer: int, source: int, output: int, x: Rows = None, **options: Any) -> Any:
+        """A table of functions fitted to one edge, best first; see :func:`qkan.models.symbolic.suggest_symbolic`.
+
+        Without x, on the inputs of the last :meth:`fit`.
+
+        Raises:
+            OptionError: the edge is constant on the data, or there are no data or no such edge.
+        """
+        return symbolic.suggest_symbolic(self, self._rows(x, "suggest_symbolic"), layer, source, output, **options)
+
+    def fix_symbolic(self, layer: int, source: int, output: int, function: str, x: Rows = None) -> float:
+        """Replace one edge, in place, by the named function; returns R².
+
+        See :func:`qkan.models.symbolic.fix_symbolic`; :meth:`unfix_symbolic` undoes it.
+
+        Raises:
+            OptionError: the edge is constant on the data, or the function does not fit its range.
+        """
+        return symbolic.fix_symbolic(self, self._rows(x, "fix_symbolic"), layer, source, output, function)
+
+    def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
+        """Give an edge back to the basis, in place, with the parameters it had.
+
+        Raises:
+            OptionError: the edge is not symbolic.
+        """
+        self.layers[layer].unfix_symbolic(output, source)
+
+    def auto_symbolic(self, x: Rows = None, y: Rows = None, **options: Any) -> SymbolicReport:
+        """A copy with all edges replaced that a function fits, refitted after each; with a report.
+
+        See :func:`qkan.models.symbolic.auto_symbolic`. Without x, on the inputs of the last :meth:`fit`; without labels
+        y (rows, m), the refit keeps to the network's own outputs.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted.
+        """
+        labels = None if y is None else torch.as_tensor(y)
+        return symbolic.auto_symbolic(self, self._rows(x, "auto_symbolic"), labels, **options)
+
+    def symbolic_formula(self, variables: Sequence[str] | None = None, digits: int | None = 4) -> list[Any]:
+        """The network as SymPy expressions, one per output; see :func:`qkan.models.symbolic.symbolic_formula`.
+
+        Raises:
+            OptionError: an edge is neither symbolic nor pruned.
+        """
+        return symbolic.symbolic_formula(self, variables, digits)
+
+    def _rows(self, x: Rows, what: str) -> Tensor:
+        """Rows x as a tensor, or the inputs seen in the last fit."""
         rows = self._seen if x is None else torch.as_tensor(x)
         if rows is None:
-            raise OptionError("plot needs data: pass x of shape (rows, inputs), or call fit first.")
-        return draw(self, rows, **options)
+            raise OptionError(f"{what} needs data: pass x of shape (rows, inputs), or call fit first.")
+        return rows
 
     @property
     def in_features(self) -> int:
@@ -137,7 +227,9 @@ class KAN(Network):
     # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        return {"width": list(self.width), **_structure(self.layers[0])}
+        found = {"width": list(self.width), **_structure(self.layers[0])}
+        formulas = [layer.config().get("symbolic", []) for layer in self.layers]
+        return found | {"symbolic": formulas} if any(formulas) else found
 
     def save(self, path: str | Path) -> None:
         """Save as a folder: weights in safetensors, structure in JSON, written atomically.
@@ -199,5 +291,6 @@ def _entropy(size: Tensor, dim: int) -> Tensor:
 
 
 def _structure(layer: KANLayer) -> dict[str, Any]:
-    """A layer's options, its widths aside."""
-    return {key: value for key, value in layer.config().items() if key not in ("in_features", "out_features")}
+    """A layer's options, its widths and symbolic edges aside."""
+    own = ("in_features", "out_features", "symbolic")
+    return {key: value for key, value in layer.config().items() if key not in own}
