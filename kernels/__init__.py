@@ -7,6 +7,9 @@
 ``node_ops``         a layer of circuits by nodes, as one PyTorch operator (``node_layer_cpu``, ``small_layer_cpu``)
 ``edge_ops``         a layer of circuits edge by edge, as one operator (``bloch_cpu``, ``bloch_rows_cpu``)
 ``recurrence_ops``   a sequence through an LSTM or GRU of such layers, as one operator (``recurrence_layer_cpu``)
+``spline_layer``     a layer of cubic splines with edge scales and a base branch, as one function (``spline_cpu``)
+``spline_ops``       splines, and scales times coefficients, as operators (``spline_cpu``)
+``lstm_ops``         a sequence through an LSTM with dense gates, as one function (``lstm_cpu``)
 ``ops``              coefficients and harmonics by themselves, as operators (``numba_cpu``)
 ``dispatch``         picks by device, dtype and availability; :func:`explain` says what was picked
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, node_ops, ops, recurrence_ops, spectral, spline_ops
+from qkan.kernels import edge_ops, lstm_ops, node_ops, ops, recurrence_ops, spectral, spline_layer, spline_ops
 from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels.reference import accumulation_dtype
 
@@ -120,6 +120,46 @@ def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
     if not both or reason_for_reference(weight.dtype, weight.device) is not None:
         return coefficients * weight.unsqueeze(-1)
     return spline_ops.scaled(coefficients, weight)
+
+
+#: Fewer multiply-adds than this are not worth the import of a compiled pass.
+LEAST_WORK = 2**17
+
+
+def _direct(*tensors: Tensor) -> bool:
+    """Whether compiled passes may take these tensors as they are: all in float32 on the CPU, and nothing traces."""
+    return (
+        not torch.compiler.is_compiling()
+        and all(tensor.dtype == torch.float32 and tensor.device == tensors[0].device for tensor in tensors)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch.is_autocast_enabled(tensors[0].device.type)
+        and reason_for_reference(tensors[0].dtype, tensors[0].device) is None
+    )
+
+
+def lstm(x: Tensor, activation: str, *weights: Tensor) -> Tensor | None:
+    """Outputs (T, N, d H) of an LSTM with dense gates for x (T, N, n); see :func:`qkan.kernels.lstm_ops.reference`.
+
+    ``None`` where no kernel applies, where something traces, or where there is too little to compute.
+    """
+    if not _direct(x, *weights) or x.shape[:-1].numel() * sum(tensor.numel() for tensor in weights) < LEAST_WORK:
+        return None
+    return lstm_ops.Lstm.apply(x.contiguous(), activation, *weights)
+
+
+def spline_sum(
+    x: Tensor, coefficients: Tensor, scale: Tensor, base: Tensor | None, bias: Tensor | None, grid: spline_layer.Grid
+) -> Tensor | None:
+    """A layer of cubic splines with a SiLU branch, x (..., n) -> (..., m); see :func:`spline_layer.reference`.
+
+    ``None`` where no kernel applies, where something traces, or where there is too little to compute.
+    """
+    tensors = (tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)
+    if not _direct(*tensors) or x.shape[:-1].numel() * coefficients.numel() < LEAST_WORK:
+        return None
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)
+    return found.view(*x.shape[:-1], len(scale))
 
 
 def coefficients(theta: Tensor, recipe: str) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,8 +22,7 @@ def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = x.new_empty(*x.shape, count)
-    arrays = x.detach().contiguous().numpy().reshape(-1), out.numpy().reshape(-1, count)
-    numba_cpu.run(spline_cpu.CUBIC, out.numel(), torch.get_num_threads(), *arrays, *_single(first, 1 / step))
+    numba_cpu.run(spline_cpu.CUBIC, out.numel(), torch.get_num_threads(), *flat(x, out), *endless(first, step, count))
     return out
 
 
@@ -37,10 +37,8 @@ def cubic_backward(grad: Tensor, x: Tensor, first: float, step: float) -> Tensor
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    flat = grad.detach().contiguous().numpy().reshape(-1, grad.shape[-1])
-    arrays = flat, x.detach().contiguous().numpy().reshape(-1), out.numpy().reshape(-1)
-    threads = torch.get_num_threads()
-    numba_cpu.run(spline_cpu.CUBIC_BACKWARD, grad.numel(), threads, *arrays, *_single(first, 1 / step))
+    arguments = *flat(grad, x, out), *endless(first, step, grad.shape[-1])
+    numba_cpu.run(spline_cpu.CUBIC_BACKWARD, grad.numel(), torch.get_num_threads(), *arguments)
     return out
 
 
@@ -72,8 +70,8 @@ def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
-    arrays = (_edges(tensor, coefficients.shape[-1]) for tensor in (coefficients, weight, out))
-    numba_cpu.run(spline_cpu.SCALED, out.numel(), torch.get_num_threads(), *arrays)
+    count = (0,) * coefficients.shape[-1]
+    numba_cpu.run(spline_cpu.SCALED, out.numel(), torch.get_num_threads(), *flat(coefficients, weight, out), count)
     return out
 
 
@@ -88,8 +86,9 @@ def scaled_backward(grad: Tensor, coefficients: Tensor, weight: Tensor) -> tuple
     from qkan.kernels import numba_cpu, spline_cpu
 
     made = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (coefficients, weight)]
-    arrays = (_edges(tensor, coefficients.shape[-1]) for tensor in (grad, coefficients, weight, *made))
-    numba_cpu.run(spline_cpu.SCALED_BACKWARD, grad.numel(), torch.get_num_threads(), *arrays)
+    work, threads, count = grad.numel(), torch.get_num_threads(), (0,) * grad.shape[-1]
+    numba_cpu.run(spline_cpu.SCALED, work, threads, *flat(grad, weight, made[0]), count)
+    numba_cpu.run(spline_cpu.PRODUCTS, work, threads, *flat(grad, coefficients, made[1]), count)
     return made[0], made[1]
 
 
@@ -113,13 +112,19 @@ def _differentiate_scaled(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
 scaled.register_autograd(_differentiate_scaled, setup_context=_save_scaled)
 
 
-def _edges(tensor: Tensor, count: int) -> Any:
-    """Edges in a row: (E, count) for coefficients, (E,) for weights."""
-    array = tensor.detach().contiguous().numpy()
-    return array.reshape(-1, count) if tensor.dim() == 3 else array.reshape(-1)
+def flat(*tensors: Tensor) -> list[Any]:
+    """The numbers of every tensor in a row, shared with it where it is contiguous."""
+    return [tensor.detach().numpy().reshape(-1) for tensor in tensors]
 
 
-def _single(*numbers: float) -> tuple[Any, ...]:
+def endless(first: float, step: float, count: int) -> tuple[Any, ...]:
+    """Grid and number of splines that die out, as the compiled passes take them."""
+    return grid_numbers(first, step, -math.inf, math.inf, 0.0), (0,) * count
+
+
+def grid_numbers(*numbers: float) -> tuple[Any, ...]:
+    """Middle of the first spline, distance of knots, both ends and tail; see :mod:`qkan.kernels.spline_cpu`."""
     import numpy as np
 
-    return tuple(np.float32(number) for number in numbers)
+    first, step, *rest = numbers
+    return tuple(np.float32(number) for number in (first, 1 / step, *rest))

@@ -164,7 +164,7 @@ def reproduce(
     """Run an experiment of the literature under an honest protocol; an interrupted one goes on where it was."""
     from qkan.experiments.reproduce import Choices, run
 
-    names = tuple(word.strip() for word in models.split(",") if word.strip())
+    names = tuple(dict.fromkeys(word.strip() for word in models.split(",") if word.strip()))
     choices = Choices(fast, seeds, protocol, names, workers, backend)
     choices.check(name)
     place = folder / (f"{name}-fast" if fast else name)
@@ -232,11 +232,12 @@ def explain(
     """Write a page about chosen rows: probability, prediction set, contributions, nearest training rows."""
     import torch
 
-    from qkan.experiments import explain as experiment
+    from qkan.experiments import explain_page
+    from qkan.experiments.explain import Settings
 
     torch.set_num_threads(1)
-    settings = experiment.Settings(chosen, method, level, sets, reorder, lime, seed=seed)
-    results = experiment.run(model, rows, settings, folder, show=not quiet)
+    settings = Settings(chosen, method, level, sets, reorder, lime, seed=seed)
+    results = explain_page.run(model, rows, settings, folder, show=not quiet)
     _print(f"rows    {len(results.chosen)} explained by {results.pool.method.replace('_', ' ')} SHAP values")
     out.print(f"page    {escape(str(folder / 'explain.html'))}", soft_wrap=True)
 

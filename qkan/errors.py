@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from qkan._owner import check_owner
@@ -82,3 +83,10 @@ def check_positive(name: str, value: object, minimum: int = 1) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
         raise OptionError(f"{name}={value!r} must be a whole number of at least {minimum}.")
     return int(value.__index__())
+
+
+def check_above(name: str, value: object, bound: float) -> float:
+    """Return ``value`` as a float, or raise :class:`OptionError` if it is not a finite number > bound."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= bound:
+        raise OptionError(f"{name}={value!r} must be a finite number above {bound:g}.")
+    return float(value)

@@ -12,6 +12,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from qkan.data._csv import number
 from qkan.errors import DataError
 
 #: Level that stands for a missing categorical value; always present, so that predicting on one never fails. The zero
@@ -57,14 +58,18 @@ def conform(
 ) -> pd.DataFrame:
     """The columns a preprocessor expects, in its dtypes: float64, and object with ``np.nan`` for missing.
 
-    ``unseen="missing"`` treats a categorical level that was not seen in training as missing instead of raising.
+    ``unseen="missing"`` treats a categorical level that was not seen in training as missing instead of raising;
+    ``unseen="keep"`` leaves it, for comparing rows, since two levels the model does not know are still different.
 
     Raises:
         DataError: a numeric column holds text, or a categorical one a level that was not seen in training.
     """
     columns: dict[str, Any] = {}
     for name in numeric:
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
+        # Text is read as it is when a table is loaded: pandas below 3 rounds some numbers, and a row that differs in
+        # its last digit would not be recognised as one that was trained on.
+        cells = frame[name].map(lambda cell: number(cell) if isinstance(cell, str) else cell)
+        numbers = pd.to_numeric(cells, errors="coerce").astype(float)
         bad = frame[name].notna() & numbers.isna()
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -75,11 +80,11 @@ def conform(
             raise DataError(f"column {name!r} holds an infinite value in row {row + 1}.")
         columns[name] = numbers.to_numpy()
     for name, known in levels.items():
-        texts = frame[name].map(_level).astype(object).where(frame[name].notna(), np.nan)
+        texts = frame[name].map(as_level).astype(object).where(frame[name].notna(), np.nan)
         unknown = frame[name].notna() & ~texts.isin(known)
         if unknown.any() and unseen == "missing":
             texts = texts.where(~unknown, np.nan)
-        elif unknown.any():
+        elif unknown.any() and unseen != "keep":
             row = int(np.flatnonzero(unknown)[0])
             raise DataError(
                 f"column {name!r} holds {texts.iloc[row]!r} in row {row + 1}, which was not seen in training; "
@@ -89,7 +94,7 @@ def conform(
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _level(value: Any) -> str:
+def as_level(value: Any) -> str:
     """A level as text; whole numbers that a missing value turned into floats read as whole numbers again."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 import numpy as np
@@ -287,7 +288,7 @@ class NetworkClassifier(_Classifier):
     Args:
         network: name of a class of :mod:`qkan.models` whose first arguments are ``in_features`` and ``n_classes``:
             "KACQDCNN", "QCKANNet", "TensorNetworkQNN".
-        options: further arguments of the network.
+        options: further arguments of the network, by name.
         epochs: passes over the training rows at most.
         lr: learning rate of AdamW.
         batch_size: rows per step.
@@ -305,6 +306,8 @@ class NetworkClassifier(_Classifier):
 
     #: What may be named.
     NETWORKS: ClassVar[dict[str, type[Network]]] = {one.__name__: one for one in (KACQDCNN, QCKANNet, TensorNetworkQNN)}
+    #: Arguments of a network that are no options: they come from the data and from parameters of the estimator.
+    _GIVEN: ClassVar[tuple[str, ...]] = ("in_features", "n_classes", "seed", "device")
 
     def __init__(
         self,
@@ -338,7 +341,11 @@ class NetworkClassifier(_Classifier):
 
     def _build(self, n_in: int, n_out: int, seed: int) -> Network:
         check_choice("network", self.network, self.NETWORKS)
-        return self.NETWORKS[self.network](n_in, n_out, **(self.options or {}), seed=seed)
+        network = self.NETWORKS[self.network]
+        known = [name for name in inspect.signature(network).parameters if name not in self._GIVEN]
+        for name in self.options or {}:
+            check_choice("options", name, known)
+        return network(n_in, n_out, **(self.options or {}), seed=seed)
 
 
 class KANRegressor(RegressorMixin, _KANEstimator):

@@ -28,7 +28,7 @@ KIND = "tabular-classifier"
 METHODS = ("auto", "exact", "permutation", "additive", "expected_gradients")
 _LABEL = "\0label"  # no file can hold a column of this name
 #: Rows through the network beyond which SHAP values may be computed in float32.
-QUICK = 1_000_000
+QUICK = 50_000
 #: Background rows are kept in the model folder, and SHAP's cost grows with their number.
 BACKGROUND = 50
 
@@ -64,7 +64,7 @@ class TabularModel:
         self.columns, self.numeric, self.levels = list(X.columns), numeric, levels
         preprocessor = preprocessing.make_preprocessor(numeric, levels)
         train, watched = self.conform(X), self.conform(X_val, unseen="missing")
-        self.trained = row_hashes(train) + row_hashes(watched)
+        self.trained = row_hashes(train) + row_hashes(self.conform(X_val, unseen="keep"))
         validation = preprocessor.fit(train).transform(watched)
         self.pipeline = Pipeline([("preprocess", preprocessor), ("classifier", self.estimator)])
         self.pipeline.fit(train, np.asarray(y), classifier__X_val=validation, classifier__y_val=np.asarray(y_val))
@@ -79,8 +79,8 @@ class TabularModel:
         Raises:
             LeakageError: some of the rows were trained on, or decided when training stopped.
         """
+        refuse_trained_rows(self.trained, self.conform(X, unseen="keep"))
         rows = self.conform(X, unseen="missing")
-        refuse_trained_rows(self.trained, rows)
         labels = np.searchsorted(self.classes, np.asarray(y))
         self.conformal = ConformalSets(self.pipeline.predict_proba(rows), labels)
         return self
@@ -98,7 +98,8 @@ class TabularModel:
         Args:
             frame: rows with at least the model's columns.
             reorder: accept the columns in any order.
-            unseen: "missing" treats a categorical level unknown from training as missing; "error" raises.
+            unseen: "missing" treats a categorical level unknown from training as missing; "keep" leaves it, for
+                comparing rows; "error" raises.
 
         Raises:
             DataError: a column is missing or out of order, or a value cannot be used.
@@ -160,7 +161,10 @@ class TabularModel:
         rows = self.conform(frame, reorder)
         network, groups = self.pipeline[-1].network_, self.groups
         if method == "additive" or (method == "auto" and is_additive(network)):
-            return additive_values(network, self.inputs(background), self.inputs(rows), groups, rows)
+            found = additive_values(network, self.inputs(background), self.inputs(rows), groups, rows)
+            if progress is not None:
+                progress(len(rows))
+            return found
         if method == "expected_gradients":
             inputs = self.inputs(background), self.inputs(rows)
             return expected_gradients(network, *inputs, groups, rows, seed=seed, progress=progress)

@@ -125,6 +125,7 @@ def fit(
     penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)
     run = _Run(model, data, loss_fn, patience)
+    model.train()
     with progress_bar(progress, "training", steps) as advance:
         for step, (x, y) in zip(range(1, steps + 1), data.batches(batch, seed), strict=False):
             loss, reg = _step(model, optimiser, *_to_model(model, (x, y)), loss_fn, penalty)
@@ -228,7 +229,6 @@ def _step(
 ) -> tuple[float, float]:
     """One optimiser step; returns the loss without the penalty, and the penalty, before the step."""
     seen: list[tuple[float, float]] = []
-    model.train()
 
     def closure() -> Tensor:
         optimiser.zero_grad()

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qkan.analysis.bayesian import Posterior
+from qkan.analysis.plots import _plain
 from qkan.analysis.statistics import Interval, friedman
 from qkan.errors import ShapeError
 
@@ -143,11 +144,6 @@ def posteriors(found: Mapping[str, Posterior], against: str, rope: float, title:
     axes.set(xlim=(0, 1), xlabel=f"probability, against {_plain(against)}")
     axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return axes.figure
-
-
-def _plain(text: object) -> str:
-    """Text as it is: matplotlib would typeset what stands between two dollar signs."""
-    return str(text).replace("$", r"\$")
 
 
 def _list_axes(names: Sequence[str], title: str) -> Any:

@@ -100,19 +100,15 @@ class ConformalSets:
         rows = len(self.labels)
         if rows * (1 - level) > 1 and rows * level > 1:  # the range MAPIE accepts
             return self._mapie_sets(probabilities, level)
-        return 1 - probabilities <= self._threshold(self._scores(), level)
+        return 1 - probabilities <= conformal_quantile(self._scores(), level)
 
     def thresholds(self, level: float) -> np.ndarray:
         """Mondrian thresholds on 1 - p per class, shape (classes,): the ⌈(n_c+1)·level⌉-th smallest score, else ∞."""
         scores = self._scores()
-        return np.array([self._threshold(scores[self.labels == c], level) for c in range(self.n_classes)])
+        return np.array([conformal_quantile(scores[self.labels == c], level) for c in range(self.n_classes)])
 
     def _scores(self) -> np.ndarray:
         return 1 - self.probabilities[np.arange(len(self.labels)), self.labels]
-
-    @staticmethod
-    def _threshold(scores: np.ndarray, level: float) -> float:
-        return conformal_quantile(scores, level)
 
     def _mapie_sets(
         self, probabilities: np.ndarray, level: float, method: str = "lac", seed: int | None = None

@@ -85,7 +85,7 @@ def lime_values(
         OptionError: the package is not installed.
         ShapeError: columns or labels do not fit.
     """
-    explainer_class = _import()
+    explainer_class = import_lime()
     check_positive("samples", samples, 10)
     check_positive("seeds", seeds, 2)
     if list(background.columns) != list(rows.columns) or len(labels) != len(rows) or not len(rows):
@@ -158,10 +158,15 @@ def _median(column: pd.Series) -> float:
     return float(present.median()) if len(present) else 0.0
 
 
-def _import() -> Any:
+def import_lime() -> Any:
+    """LIME's explainer of tables, without the warnings of its own dependencies.
+
+    Raises:
+        OptionError: the package is not installed.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own dependencies
+            warnings.simplefilter("ignore")
             from lime.lime_tabular import LimeTabularExplainer
     except ImportError:
         raise OptionError("LIME needs the package 'lime': pip install 'qkan-toolkit[lime]'.") from None

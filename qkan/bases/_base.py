@@ -120,6 +120,20 @@ class Basis(nn.Module):
         edges = self.edges(x)
         return edges.sum(-1) if weight is None else (edges * weight).sum(-1)
 
+    def with_silu(self, x: Tensor, weight: Tensor, base: Tensor | None, bias: Tensor | None) -> Tensor | None:
+        """A layer with its SiLU branch and output bias in one call, or ``None`` where there is none.
+
+        Args:
+            x: (..., n).
+            weight: (m, n) edge weights.
+            base: (m, n), what the branch is multiplied by; ``None`` means ``weight``.
+            bias: (m,).
+
+        Returns:
+            (..., m).
+        """
+        return None
+
     def edges(self, x: Tensor) -> Tensor:
         """Every edge's value: x (..., n) -> (..., m, n)."""
         raise TypeError(f"{type(self).__name__} must define edges().")
@@ -135,6 +149,10 @@ class Basis(nn.Module):
         of which a sample is taken when there are many.
         """
         raise TypeError(f"{type(self).__name__} must define moments().")
+
+    def amplitudes(self) -> list[nn.Parameter]:
+        """The parameters to which the edge functions are proportional, where the amplitude is free."""
+        return list(self.parameters())
 
     def refine(self, size: int) -> Basis:
         """A larger basis of the same kind that represents the same functions.
@@ -226,6 +244,9 @@ class FeatureBasis(Basis):
 class ClassicalBasis(FeatureBasis):
     """A feature basis whose coefficients are free parameters.
 
+    Features with trainable parameters of their own register them in ``add_shape_parameters`` and bring them to the
+    dtype and device of x in ``evaluate``.
+
     ``coef`` is drawn from a normal distribution such that E[φ²] = 1/n for standard-normal input, so that Σ_i φ_oi
     has a standard deviation of about 1 at every width n. Feature k receives the relative size ``profile()[k]``.
     """
@@ -236,10 +257,17 @@ class ClassicalBasis(FeatureBasis):
         super().__init__(in_features, out_features)
         self.num_features = num_features
         self.coef = nn.Parameter(torch.empty(out_features, in_features, num_features))
+        self.add_shape_parameters()
         self.build_constants(torch.float64)
         self._moments = self._compute_moments()
         self.build_constants()
         self.reset_parameters(seed)
+
+    def add_shape_parameters(self) -> None:
+        """Register trainable parameters other than the coefficients; called once, before these are drawn."""
+
+    def amplitudes(self) -> list[nn.Parameter]:
+        return [self.coef]
 
     def profile(self) -> Tensor:
         """Relative standard deviation of each feature's coefficient at initialisation, shape (K,), float64."""
@@ -258,12 +286,15 @@ class ClassicalBasis(FeatureBasis):
         return self.coef
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        return self._moments
+        trains_shape = any(parameter is not self.coef for parameter in self.parameters())
+        return self._compute_moments() if trains_shape else self._moments
 
-    def _compute_moments(self) -> tuple[Tensor, Tensor]:
-        points, weights = normal_nodes()
-        values, slopes = slopes_of(self.evaluate, points)
-        return weights @ values**2, weights @ slopes**2
+    def _compute_moments(self, nodes: int = 4000) -> tuple[Tensor, Tensor]:
+        """Moments of the features; where inputs have features of their own, the mean over inputs."""
+        points, weights = normal_nodes(nodes)
+        found = slopes_of(self.evaluate, points.to(self.coef.device).unsqueeze(-1))
+        value, slope = (torch.einsum("p,pnk->k", weights, v.cpu() ** 2) / v.shape[1] for v in found)
+        return value, slope
 
     def padded(self, option: str, size: int, kept: Tensor) -> Any:
         """A larger basis of the same kind whose features at the indices ``kept`` are those of this one.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +13,9 @@ from qkan.errors import OptionError
 
 
 def extended(
-    evaluate: Callable[[Tensor], Tensor], x: Tensor, low: float, high: float, extend: str, slopes: Tensor
+    evaluate: Callable[[Tensor], Tensor], x: Tensor, low: Any, high: Any, extend: str, slopes: Tensor
 ) -> Tensor:
-    """Features (..., K) of x (...), continued outside [low, high].
+    """Features (..., K) of x (...), continued outside [low, high], which are numbers or tensors that broadcast with x.
 
     ``extend="zero"`` evaluates as it is, so local features die away; "clamp" holds the value at the nearer end;
     "linear" continues with the slope there, ``slopes[0]`` at low and ``slopes[1]`` at high, each of shape (K,).
@@ -28,11 +30,11 @@ def extended(
 
 
 def check_interval(name: str, interval: tuple[float, float]) -> tuple[float, float]:
-    """Return the interval as two floats, or raise :class:`OptionError` unless low < high."""
+    """Return the interval as two floats, or raise :class:`OptionError` unless they are finite and low < high."""
     try:
         low, high = (float(end) for end in interval)
     except (TypeError, ValueError):
         raise OptionError(f"{name}={interval!r} must be two numbers (low, high).") from None
-    if not low < high:
-        raise OptionError(f"{name}={interval!r} must satisfy low < high.")
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise OptionError(f"{name}={interval!r} must be finite and satisfy low < high.")
     return low, high

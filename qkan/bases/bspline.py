@@ -12,7 +12,7 @@ from torch import Tensor
 from qkan.bases._base import ClassicalBasis, register
 from qkan.bases._extend import check_interval, extended
 from qkan.errors import RefineError, RefineWarning, check_choice, check_positive
-from qkan.kernels import dispatch
+from qkan.kernels import dispatch, spline_layer
 from qkan.kernels.reference import cox_de_boor
 
 
@@ -73,6 +73,15 @@ class BSpline(ClassicalBasis):
         ends = torch.tensor([low + inset, high - inset], dtype=torch.float64, device="cpu")
         lower_degree = cox_de_boor(ends, torch.as_tensor(knots, device="cpu"), self.k - 1).numpy()
         return {"knots": knots, "slopes": (lower_degree[:, :-1] - lower_degree[:, 1:]) / step}
+
+    def with_silu(self, x: Tensor, weight: Tensor, base: Tensor | None, bias: Tensor | None) -> Tensor | None:
+        if self.k != 3:
+            return None
+        low, high = self.grid_range
+        step = (high - low) / self.grid
+        ends = () if self.extend == "zero" else (low, high, float(self.extend == "linear"))
+        grid = spline_layer.Grid(low - step, step, self.num_features, *ends)
+        return dispatch.spline_sum(self.check_input(x), self.coef, weight, base, bias, grid)
 
     def evaluate(self, x: Tensor) -> Tensor:
         def splines(inside: Tensor) -> Tensor:

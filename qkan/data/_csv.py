@@ -117,7 +117,7 @@ def _records(path: Path, text: str) -> tuple[list[int], list[list[str]]]:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if len(header) == 1 and (separator := next((s for s in ";\t" if s in header[0]), None)):
         raise DataError(f"{path} separates its columns with {separator!r}; save it with commas.")
-    numbers = [not math.isnan(_number(name)) for name in header]
+    numbers = [not math.isnan(number(name)) for name in header]
     if any(numbers) and all(n or _is_missing(name) for n, name in zip(numbers, header, strict=True)):
         raise DataError(f"{path} starts with a row of numbers; the first row must hold the column names.")
     nameless = [str(i + 1) for i, name in enumerate(header) if not name]
@@ -132,7 +132,7 @@ def _is_missing(cell: str) -> bool:
     return len(cell) <= _LONGEST_CODE and cell.casefold() in MISSING_CODES
 
 
-def _number(text: object) -> float:
+def number(text: object) -> float:
     """The finite or infinite number that ``text`` writes, else NaN.
 
     Not ``pandas.to_numeric``: before pandas 3 it rounds the last digit of some numbers.
@@ -177,7 +177,7 @@ def parse(column: pd.Series) -> Column:
     import pandas as pd
 
     present = column.notna().to_numpy()
-    numbers = pd.Series([_number(cell) for cell in column], index=column.index, name=column.name, dtype="float64")
+    numbers = pd.Series([number(cell) for cell in column], index=column.index, name=column.name, dtype="float64")
     bad = present & numbers.isna().to_numpy()
     if not present.any():
         return Column("empty", numbers, bad)

@@ -208,6 +208,8 @@ def _across(features: pd.DataFrame, split: np.ndarray) -> Iterator[Finding]:
     """Rows with equal features in different parts."""
     if split.shape != (len(features),):
         raise ShapeError(f"a split of shape {split.shape} does not fit {count(len(features), 'row')} of features.")
+    if not len(features.columns):
+        return
     groups = features.groupby(list(features.columns), dropna=False, sort=False).ngroup().to_numpy()
     parts = pd.Series(split).groupby(groups).nunique(dropna=False)
     if cases := int((parts > 1).sum()):

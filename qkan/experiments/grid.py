@@ -20,6 +20,8 @@ Run = tuple[Callable[..., dict[str, Any]], dict[str, Any]]
 
 #: Back ends of joblib; the last two need a package of that name (for Dask, its part "distributed").
 BACKENDS = ("loky", "threading", "dask", "ray")
+#: Runs that Ray is given at a time: joblib's back end for it returns nothing before all are done.
+WHOLE_LIST = 200
 
 
 def run_all(
@@ -43,16 +45,14 @@ def run_all(
         OptionError: an unknown back end, or fewer jobs than one.
         BackendUnavailable: Dask or Ray is not installed.
     """
-    from joblib import Parallel, delayed
-
     check_positive("jobs", jobs)
     check_choice("backend", backend, BACKENDS)
     folder.mkdir(parents=True, exist_ok=True)
     found = {key: kept for key, run in runs.items() if (kept := _kept(_file(folder, key), run)) is not None}
     missing = [key for key in runs if key not in found]
-    with _workers(backend, jobs), progress_bar(progress, "runs", len(runs), len(found)) as advance:
-        parallel = Parallel(n_jobs=min(jobs, max(1, len(missing))), return_as="generator_unordered")
-        for key, result in parallel(delayed(_call)(key, *runs[key]) for key in missing):
+    todo = [(key, *runs[key]) for key in missing]
+    with _workers(backend, jobs) as count, progress_bar(progress, "runs", len(runs), len(found)) as advance:
+        for key, result in _done(todo, count, whole_lists=backend == "ray"):
             content = {"arguments": runs[key][1], "result": result}
             write_atomic(_file(folder, key), json.dumps(content, indent=1).encode())
             found[key] = result
@@ -60,31 +60,45 @@ def run_all(
     return {key: found[key] for key in runs}
 
 
+def _done(todo: list[tuple[Any, ...]], count: int, whole_lists: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Keys and results as they are ready; where the back end returns whole lists only, list by list."""
+    from joblib import Parallel, delayed
+
+    if not whole_lists:
+        yield from Parallel(n_jobs=count, return_as="generator_unordered")(delayed(_call)(*one) for one in todo)
+        return
+    for start in range(0, len(todo), WHOLE_LIST):
+        yield from Parallel(n_jobs=count)(delayed(_call)(*one) for one in todo[start : start + WHOLE_LIST])
+
+
 @contextmanager
-def _workers(backend: str, jobs: int) -> Iterator[None]:
-    """Joblib's back end, with a cluster where it needs one."""
+def _workers(backend: str, jobs: int) -> Iterator[int]:
+    """Joblib's back end, with a cluster where it needs one; how many workers to use, -1 for all of the cluster."""
     from joblib import parallel_config
 
     if backend in ("dask", "ray") and find_spec({"dask": "distributed"}.get(backend, backend)) is None:
         package = {"dask": "dask[distributed]"}.get(backend, backend)
         raise BackendUnavailable(f"backend={backend!r} needs the package {package!r}, which is not installed.")
+    count = jobs
     with ExitStack() as stack:
         if backend == "dask":
             from dask import config
             from distributed import Client
 
-            here = {} if config.get("scheduler-address", None) else {"n_workers": jobs, "threads_per_worker": 1}
-            stack.enter_context(Client(**here, **({"dashboard_address": None} if here else {})))
+            count = -1 if config.get("scheduler-address", None) else jobs
+            here = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+            stack.enter_context(Client(**({} if count == -1 else here)))
         if backend == "ray":
             import ray
             from ray.util.joblib import register_ray
 
+            count = -1 if os.environ.get("RAY_ADDRESS") else jobs
             if not ray.is_initialized():
-                ray.init(**({} if os.environ.get("RAY_ADDRESS") else {"num_cpus": jobs, "include_dashboard": False}))
+                ray.init(**({} if count == -1 else {"num_cpus": jobs, "include_dashboard": False}))
                 stack.callback(ray.shutdown)
             register_ray()
         stack.enter_context(parallel_config(backend=backend))
-        yield
+        yield count
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from qkan.analysis.conformal import ConformalSets, evaluate_sets, row_hashes
 from qkan.analysis.conformal_sets import WeightedConformalSets, effective_rows, likelihood_ratio
 from qkan.data._heart_facts import SITES
-from qkan.errors import check_choice, check_positive
+from qkan.errors import OptionError, check_choice, check_positive
 from qkan.experiments import grid
 from qkan.experiments.environment import versions
 from qkan.experiments.kacq_heart_data import Fold, data_of, matrices
@@ -50,7 +50,7 @@ class Plan:
         recipe: of training.
     """
 
-    seeds: int = 10
+    seeds: int = 30
     models: tuple[str, ...] = ("logistic_regression", "kacq-1")
     level: float = 0.9
     recipe: Recipe = field(default_factory=Recipe)
@@ -107,6 +107,8 @@ def run(
     check_positive("seeds", plan.seeds)
     for model in plan.models:
         check_choice("model", model, MODELS)
+        if not MODELS[model].available:
+            raise OptionError(f"model={model!r} needs the package {MODELS[model].needs!r}, which is not installed.")
     common = {"level": plan.level, "recipe": asdict(plan.recipe)}
     runs: dict[str, grid.Run] = {
         f"{model}/{site}/{seed}": (one_run, {"model": model, "site": site, "seed": seed, **common})

@@ -132,7 +132,7 @@ def run(
         warn: told of models left out because their package is not installed.
 
     Raises:
-        OptionError: a name is unknown or a number out of range.
+        OptionError: a name is unknown, a number out of range, or no model is left for a table.
         DataError: a data file is missing, or ``folder`` holds something else under the name of a result.
         BackendUnavailable: Dask or Ray is not installed.
     """
@@ -142,6 +142,10 @@ def run(
     for name in plan.models:
         if name not in present and warn is not None:
             warn(f"{name} is left out: the package {MODELS[name].needs!r} is not installed.")
+    for table in plan.tables:
+        if not _chosen(table, present):
+            wanted = "installed" if table != "published" else "installed and of the publication"
+            raise OptionError(f"none of the models {', '.join(plan.models)} is {wanted}, for the table {table!r}.")
     runs: dict[str, grid.Run] = {}
     for table in plan.tables:
         runs |= _runs_of(table, plan, present)

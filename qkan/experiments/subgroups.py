@@ -11,6 +11,7 @@ from qkan.analysis.coverage import GroupCoverage, coverage_by_group
 from qkan.data import Table
 from qkan.errors import DataError, OptionError
 from qkan.experiments.split import Split
+from qkan.preprocessing import as_level
 from qkan.tabular import TabularModel
 
 #: More groups than this have too few rows each, and are more likely to be measurements.
@@ -36,7 +37,7 @@ class Subgroups:
 
 
 def groups_of(table: Table, column: str | None) -> tuple[str, np.ndarray] | None:
-    """Name and (rows,) values of the groups: ``column``, or if ``None`` the table's own group, if it has one.
+    """Name and (rows,) values of the groups, as text: ``column``, or if ``None`` the table's own group, if it has one.
 
     Raises:
         OptionError: there is no such column.
@@ -55,7 +56,7 @@ def groups_of(table: Table, column: str | None) -> tuple[str, np.ndarray] | None
     count = values.nunique()
     if not 2 <= count <= MOST_GROUPS:
         raise DataError(f"column {column!r} has {count} different values; groups need 2 to {MOST_GROUPS}.")
-    return column, values.astype(object).where(values.notna(), MISSING).to_numpy()
+    return column, values.map(as_level).astype(object).where(values.notna(), MISSING).to_numpy()
 
 
 def measure(table: Table, split: Split, model: TabularModel, groups: tuple[str, np.ndarray], level: float) -> Subgroups:
@@ -65,9 +66,10 @@ def measure(table: Table, split: Split, model: TabularModel, groups: tuple[str, 
     for name in ("calibration", "test"):
         rows = model.conform(table.features.iloc[getattr(split, name)], unseen="missing")
         labels = np.searchsorted(model.classes, table.target.to_numpy()[getattr(split, name)])
-        parts[name] = rows, model.predict_proba(rows), labels, values[getattr(split, name)]
-    known, given, labels, where = parts["calibration"]
-    _, new, truth, there = parts["test"]
+        parts[name] = model.predict_proba(rows), labels, values[getattr(split, name)]
+    given, labels, where = parts["calibration"]
+    new, truth, there = parts["test"]
+    known = model.conform(table.features.iloc[split.calibration], unseen="keep")
     conditional = GroupConformalSets(given, labels, where, rows=known, trained=model.trained)
     return Subgroups(
         column,

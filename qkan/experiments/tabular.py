@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from qkan.analysis.selective import ABSTAIN, RiskCoverage, decide_by_set, risk_c
 from qkan.counting import count
 from qkan.data import Table
 from qkan.errors import OptionError, check_choice, check_positive
+from qkan.experiments.environment import versions
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
 from qkan.experiments.subgroups import Subgroups, groups_of
@@ -46,7 +45,6 @@ BASELINES = {
     "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
     "Random forest": lambda seed: RandomForestClassifier(n_estimators=300, random_state=seed, n_jobs=1),
 }
-PACKAGES = ("qkan-toolkit", "torch", "numpy", "scikit-learn", "pandas", "mapie", "shap")
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,7 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
             "standard_error": _standard_errors(explanation),
         },
         "seconds": {name: round(value, 2) for name, value in results.seconds.items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
     }

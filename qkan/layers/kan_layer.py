@@ -102,12 +102,16 @@ class KANLayer(nn.Module):
         self._calibrate(own_seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.basis(x, self._edge_weight())
+        weight, bias = self._edge_weight(), self.output_bias()
+        if self.base == "silu" and weight is not None and self.symbolic is None:
+            found = self.basis.with_silu(x, weight, None if self._scales_both() else self._base_weight(), bias)
+            if found is not None:
+                return found
+        y = self.basis(x, weight)
         if self.base is not None:
             y = y + functional.linear(ACTIVATIONS[self.base](x), self._base_weight())
         if self.symbolic is not None:
             y = y + self.symbolic(x)
-        bias = self.output_bias()
         return y if bias is None else y + bias
 
     def output_bias(self) -> Tensor | None:
@@ -339,7 +343,7 @@ class KANLayer(nn.Module):
             self._draw(self.scale, seed, (basis_power + base_power) / (act_power + float(self.basis.moments()[0])))
 
     def _multiply_coefficients(self, factor: float) -> None:
-        for coefficient in self.basis.parameters():
+        for coefficient in self.basis.amplitudes():
             coefficient.mul_(factor)
 
     def _draw(self, weight: Tensor, seed: int, power: float) -> None:

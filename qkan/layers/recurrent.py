@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from qkan._random import generator
 from qkan.errors import ShapeError, check_choice, check_positive
-
-_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+from qkan.kernels import dispatch, lstm_ops
 
 
 class Recurrent(nn.Module):
@@ -48,7 +46,7 @@ class Recurrent(nn.Module):
         seed: int | None = None,
     ):
         super().__init__()
-        check_choice("activation", activation, _ACTIVATIONS)
+        check_choice("activation", activation, lstm_ops.ACTIVATIONS)
         self.in_features, self.units = check_positive("in_features", in_features), check_positive("units", units)
         self.activation = activation
         # On the meta device nothing is drawn, so that PyTorch's global random state is not used.
@@ -79,45 +77,21 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() != 3 or x.shape[-1] != self.in_features:
             raise ShapeError(f"input of shape {tuple(x.shape)} must be (rows, steps, {self.in_features}).")
-        if self.activation == "tanh":
+        found = dispatch.lstm(x.transpose(0, 1), self.activation, *self._weights())
+        if found is None and self.activation == "tanh":
             return self.lstm(x)[0]
-        return _time_loop(x, *self._stacked(), _ACTIVATIONS[self.activation])
+        if found is None:
+            found = lstm_ops.reference(x.transpose(0, 1), self.activation, *self._weights())
+        return found.transpose(0, 1)
 
-    def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Input weights (d, n, 4H), recurrent weights (d, H, 4H) and biases (d, 1, 4H); gates i, f, o, g.
-
-        The candidate g comes last here, so that the three sigmoids are neighbours.
-        """
-        found: list[list[Tensor]] = [[], [], []]
+    def _weights(self) -> list[Tensor]:
+        """Of every direction: by inputs (4H, n), by the hidden state (4H, H), and the bias (4H,)."""
+        found = []
         for suffix in ("l0", "l0_reverse")[: self.directions]:
-            for place, name in enumerate(("weight_ih", "weight_hh", "bias_ih")):
-                i, f, g, o = getattr(self.lstm, f"{name}_{suffix}").chunk(4)
-                found[place].append(torch.cat([i, f, o, g]))
-        weight, recurrent, bias = (torch.stack(part) for part in found)
-        return weight.transpose(1, 2), recurrent.transpose(1, 2), bias.unsqueeze(1)
+            names = (f"{name}_{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            by_input, recurrent, bias, second = (getattr(self.lstm, name) for name in names)
+            found += [by_input, recurrent, bias + second]
+        return found
 
     def extra_repr(self) -> str:
         return f"{self.in_features} -> {self.out_features}, activation={self.activation!r}"
-
-
-def _time_loop(x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
-    """(N, T, n) -> (N, T, d H): both directions in one time loop, so that it is half as long."""
-    rows, steps, channels = x.shape
-    directions, units = weight.shape[0], recurrent.shape[1]
-    series = x.transpose(0, 1)  # (T, N, n)
-    both = torch.stack([series, series.flip(0)][:directions])  # (d, T, N, n)
-    entering = torch.baddbmm(bias, both.reshape(directions, steps * rows, channels), weight)
-    entering = entering.view(directions, steps, rows, -1)
-    h = c = x.new_zeros(directions, rows, units)
-    outputs: list[Tensor] = []
-    for gates in entering.unbind(1):
-        if outputs:
-            gates = torch.baddbmm(gates, h, recurrent)
-        sigmoids, candidate = gates[..., : 3 * units].sigmoid(), act(gates[..., 3 * units :])
-        i, f, o = sigmoids.chunk(3, -1)
-        c = torch.addcmul(i * candidate, f, c) if outputs else i * candidate
-        h = o * act(c)
-        outputs.append(h)
-    hidden = torch.stack(outputs)  # (T, d, N, H)
-    found = [hidden[:, 0], hidden[:, 1].flip(0)] if directions == 2 else [hidden[:, 0]]
-    return torch.cat(found, -1).transpose(0, 1)

@@ -159,7 +159,8 @@ class _Builder:
         """A module with so many outputs, and dropout after it."""
         self.modules.append(module)
         self.width = width
-        self.drop() if drop else None
+        if drop:
+            self.drop()
 
     def drop(self) -> None:
         if self.dropout:

@@ -1,4 +1,4 @@
-"""Gaussian radial basis functions: peaks, width and the rules outside the centres."""
+"""Radial basis functions: peaks, width and the rules outside the centres."""
 
 from typing import ClassVar
 
@@ -10,23 +10,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from qkan.bases import RBF
+from qkan.bases import RBF, RSWAF, Sech
 from qkan.errors import OptionError, RefineError
 
+#: ψ and ψ' of each basis, in numpy and in another form than the bases use.
+PSI = {
+    "rbf": (lambda u: np.exp(-(u**2)), lambda u: -2 * u * np.exp(-(u**2))),
+    "rswaf": (lambda u: np.cosh(u) ** -2.0, lambda u: -2 * np.sinh(u) / np.cosh(u) ** 3),
+    "sech": (lambda u: 2 / (np.exp(u) + np.exp(-u)), lambda u: -np.sinh(u) / np.cosh(u) ** 2),
+}
+KINDS = {"rbf": RBF, "rswaf": RSWAF, "sech": Sech}
 
-def dense_edges(basis: RBF, x: torch.Tensor) -> torch.Tensor:
-    """Σ_j C_j exp(-((x - g_j)/h)²), and the tangent at the nearer end outside, in numpy."""
+
+def dense_edges(basis: RBF | RSWAF | Sech, x: torch.Tensor) -> torch.Tensor:
+    """Σ_j C_j ψ((x - g_j)/h), and the tangent at the nearer end outside, in numpy."""
+    psi, psi_slope = PSI[basis.name]
     low, high = basis.grid_range
-    h = (high - low) / (basis.grid - 1)
+    spacing = (high - low) / (basis.grid - 1)
+    h = basis.bandwidth * spacing
     points, coefficients = x.numpy()[..., None, :], basis.coef.detach().double().numpy()
     held = points if basis.extend == "zero" else np.clip(points, low, high)
     total = 0
     for j in range(basis.grid):
-        distance = held - (low + j * h)
-        gaussian = np.exp(-((distance / h) ** 2))
+        u = (held - (low + j * spacing)) / h
+        value = psi(u)
         if basis.extend == "linear":
-            gaussian = gaussian * (1 - 2 * distance / h**2 * (points - held))
-        total = total + gaussian * coefficients[..., j]
+            value = value + psi_slope(u) / h * (points - held)
+        total = total + value * coefficients[..., j]
     return torch.as_tensor(total)
 
 
@@ -56,6 +66,32 @@ class TestZeroTwoCentres(BasisContract):
         return dense_edges(basis, x)
 
 
+class TestSwitch(BasisContract):
+    layer_options: ClassVar = {"basis": "rswaf"}
+    interior = (-2.0, 2.0)
+    anchors = (-2.0, -2 / 7, 2.0)
+    refine_refused = "narrower switch activations do not contain the wider ones"
+
+    def make_basis(self, in_features, out_features, **kw):
+        return RSWAF(in_features, out_features, **kw)
+
+    def dense_reference(self, basis, x):
+        return dense_edges(basis, x)
+
+
+class TestNarrowSecant(BasisContract):
+    layer_options: ClassVar = {"basis": "sech", "bandwidth": 0.7, "extend": "clamp", "grid": 5}
+    interior = (-2.0, 2.0)
+    anchors = (-2.0, -1.0, 0.0, 2.0)
+    refine_refused = "narrower secants do not contain the wider ones"
+
+    def make_basis(self, in_features, out_features, **kw):
+        return Sech(in_features, out_features, bandwidth=0.7, extend="clamp", grid=5, **kw)
+
+    def dense_reference(self, basis, x):
+        return dense_edges(basis, x)
+
+
 @pytest.mark.parametrize("extend", ["linear", "clamp", "zero"])
 def test_each_gaussian_peaks_at_one_on_its_centre(extend):
     basis = RBF(1, 1, grid=5, grid_range=(-1, 3), extend=extend, seed=0).double()
@@ -64,6 +100,24 @@ def test_each_gaussian_peaks_at_one_on_its_centre(extend):
     assert_close(features.diagonal(), torch.ones(5, dtype=torch.float64), rtol=0, atol=1e-15)
     neighbours = features.diagonal(1)
     assert_close(neighbours, torch.full_like(neighbours, np.exp(-1)), rtol=1e-14, atol=0)
+
+
+@settings(max_examples=40)
+@given(u=st.floats(-30, 30), width=st.floats(0.3, 3), kind=st.sampled_from(["rbf", "rswaf", "sech"]))
+def test_features_are_even_about_their_centre_and_as_wide_as_said(u, width, kind):
+    basis = KINDS[kind](1, 1, grid=2, grid_range=(0, 1), bandwidth=width, extend="zero", seed=0).double()
+    around = torch.tensor([[u * width], [-u * width]], dtype=torch.float64)
+    features = basis.features(around)[:, 0, 0]
+    assert_close(features[0], features[1], rtol=0, atol=0)
+    assert_close(float(features[0]), float(PSI[kind][0](u)), rtol=1e-9, atol=1e-16)
+
+
+@pytest.mark.parametrize("kind", ["rbf", "rswaf", "sech"])
+def test_second_derivatives_at_a_centre_are_those_of_the_formula(kind):
+    basis = KINDS[kind](1, 1, grid=3, grid_range=(-1, 1), bandwidth=0.5, seed=0).double()
+    second = torch.func.grad(torch.func.grad(lambda x: basis.features(x.reshape(1, 1))[0, 0, 1]))
+    curvature = {"rbf": -2.0, "rswaf": -2.0, "sech": -1.0}[kind] / 0.5**2
+    assert float(second(torch.tensor(0.0, dtype=torch.float64))) == pytest.approx(curvature, abs=1e-12)
 
 
 @settings(max_examples=40)
@@ -106,6 +160,10 @@ def test_refining_is_always_refused(size):
         ({"grid": 1}, "at least 2"),
         ({"extend": "tanh"}, "'linear', 'clamp', 'zero'"),
         ({"grid_range": (2, 2)}, "low < high"),
+        ({"grid_range": (0, float("inf"))}, "must be finite"),
+        ({"bandwidth": 0}, "bandwidth=0 must be a finite number above 0"),
+        ({"bandwidth": "wide"}, "bandwidth='wide' must be a finite number above 0"),
+        ({"bandwidth": float("nan")}, "bandwidth=nan must be"),
     ],
 )
 def test_bad_options_are_explained(options, message):

@@ -90,6 +90,9 @@ def test_metrics_file(folder):
         (method, level) for method in ("lac", "mondrian") for level in (0.8, 0.9, 0.95)
     }
     assert record["shap"]["additivity_gap"] < 1e-6
+    errors = record["shap"]["standard_error"]
+    assert errors.keys() == record["shap"]["mean_abs"].keys()
+    assert all(0 < error < 0.1 for error in errors.values())
     assert record["settings"]["seed"] == 1
     assert len(record["data"]["sha256"]) == 64
     assert record["versions"]["torch"].startswith("2.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from typer.testing import CliRunner
 
 from qkan.cli import app
 from qkan.errors import OptionError
-from qkan.experiments.explain import nearest, parse_rows
+from qkan.experiments.explain import Settings, nearest
+from qkan.experiments.explain_page import parse_rows
 from qkan.sklearn import KANClassifier
 from qkan.tabular import TabularModel
 
@@ -242,7 +244,7 @@ def test_own_page_is_replaced_and_nothing_else(out, model, rows, tmp_path):
         (None, ["--method", "deep"], "method='deep' is not known"),
         (None, ["--method", "additive"], "without a hidden layer"),
         (None, ["--level", "90"], "level=90"),
-        (None, ["--sets", "aps"], "method='aps' needs three classes"),
+        (None, ["--sets", "aps"], "sets='aps' is not known; choose one of 'lac', 'mondrian'"),
         (None, ["--seed", "-1"], "seed=-1"),
         (lambda f: f.drop(columns="age"), [], "lack the column 'age'"),
         (lambda f: f[f.columns[::-1]], [], "--reorder"),
@@ -269,6 +271,20 @@ def test_missing_files_and_columns_in_another_order(model, rows, tmp_path):
     frame[frame.columns[::-1]].to_csv(path, index=False)
     done = explain(model, path, "--rows", 2, "--reorder", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
+
+
+def test_a_missing_lime_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lime.lime_tabular", None)
+    done = explain(tmp_path / "no model", tmp_path / "no rows", "--lime", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "pip install 'qkan-toolkit[lime]'" in done.stderr
+
+
+def test_kinds_of_sets():
+    """Of any number of classes: the page has words for these two only."""
+    Settings(sets="mondrian").check()
+    with pytest.raises(OptionError, match="sets='raps' is not known; choose one of 'lac', 'mondrian'"):
+        Settings(sets="raps").check()
 
 
 def test_row_numbers():

@@ -197,6 +197,9 @@ def test_rows_on_both_sides_of_a_split(tmp_path):
     assert "3 rows, in 1 group of equal features, stand in more than one part." in found
     apart = audit(frame.iloc[:80].drop(columns=["part", "y"]), y[:80], frame["part"][:80])
     assert "No row stands in more than one part of the split." in [one.message for one in apart]
+    frame[["y", "part"]].to_csv(tmp_path / "bare.csv", index=False)
+    told = [one.message for one in check(tmp_path / "bare.csv", "y", split="part")]
+    assert not [message for message in told if "stand" in message]  # there is nothing that could be equal
 
 
 def test_bad_arguments():

@@ -45,3 +45,6 @@ def test_the_named_network_is_built_and_trained():
 def test_mistakes():
     with pytest.raises(OptionError, match="network='QCNN' is not known; choose one of 'KACQDCNN', 'QCKANNet'"):
         NetworkClassifier("QCNN").fit(X, y)
+    for name in ("layer", "seed", "n_classes"):
+        with pytest.raises(OptionError, match=f"options='{name}' is not known; choose one of 'network', 'layers'"):
+            NetworkClassifier("TensorNetworkQNN", {name: 2}).fit(X, y)

@@ -21,12 +21,13 @@ PLAN = replace(heart_shift.FAST, models=("logistic_regression",))
     _files.find("processed.va.data", None) is None, reason="QKAN_DATA_DIR names no folder with the heart files"
 )
 def test_a_run_equals_the_committed_figures(tmp_path):
-    """Logistic regression has no seed of its own, so the first two of ten splits are the committed ones."""
+    """Logistic regression has no seed of its own, so the first two splits are the committed ones."""
     results = heart_shift.run(tmp_path / "runs", PLAN, progress=False)
     committed = json.loads(RESULTS.read_text())["runs"]
     for key, runs in results.items():
         for own, kept in zip(runs, committed[key], strict=False):
-            assert own == pytest.approx(kept, rel=0.05, abs=0.02), key
+            # Room for one row of the 62 held-out ones, which another machine may put on the other side of a threshold.
+            assert own == pytest.approx(kept, rel=0.02, abs=0.02), key
     files = heart_shift.save(results, PLAN, tmp_path, "command")
     assert [file.name for file in files] == ["heart-shift.md", "heart-shift.json", "heart-shift.png"]
     text = files[0].read_text()
@@ -51,7 +52,10 @@ def test_what_the_committed_figures_show():
         assert mean(va, "effective all") < 40
 
 
-def test_mistakes(tmp_path):
+def test_mistakes(tmp_path, monkeypatch):
+    monkeypatch.setitem(heart_shift.MODELS, "catboost", replace(heart_shift.MODELS["catboost"], needs="not_a_package"))
+    with pytest.raises(OptionError, match="model='catboost' needs the package 'not_a_package'"):
+        heart_shift.run(tmp_path, replace(PLAN, models=("catboost",)), progress=False)
     with pytest.raises(OptionError, match="model='kacq-9' is not known"):
         heart_shift.run(tmp_path, replace(PLAN, models=("kacq-9",)), progress=False)
     with pytest.raises(OptionError, match="seeds=0"):

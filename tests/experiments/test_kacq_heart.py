@@ -161,6 +161,8 @@ def test_models_whose_package_is_missing_are_left_out_aloud(tmp_path, monkeypatc
     outcome = kacq_heart.run(tmp_path, plan, progress=False, warn=told.append)
     assert [entry.model for entry in outcome.tables[0].entries] == ["dummy"]
     assert told == ["catboost is left out: the package 'not_a_package' is not installed."]
+    with pytest.raises(OptionError, match="none of the models catboost is installed, for the table 'breast_cancer'"):
+        kacq_heart.run(tmp_path, replace(plan, models=("catboost",)), progress=False)
 
 
 def test_mistakes(tmp_path):
@@ -169,6 +171,7 @@ def test_mistakes(tmp_path):
         (replace(SMALL, models=("kacq-9",)), "model='kacq-9' is not known"),
         (replace(SMALL, models=()), "one table and one model at least"),
         (replace(SMALL, repeats={"breast_cancer": 0}), "repeats=0"),
+        (replace(SMALL, tables=("published",), models=("kan", "kacq-identity")), "of the publication, for the table"),
     ):
         with pytest.raises(OptionError, match=words):
             kacq_heart.run(tmp_path, plan, progress=False)

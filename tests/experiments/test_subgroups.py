@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qkan.cli import app
-from qkan.data import load
+from qkan.data import Table, load
 from qkan.errors import DataError, OptionError
 from qkan.experiments.subgroups import groups_of
 
@@ -66,6 +66,8 @@ def test_groups_are_a_column_or_the_tables_own(table):
     assert groups_of(loaded, None) is None
     name, values = groups_of(loaded, "blood")
     assert (name, sorted(set(values))) == ("blood", ["a", "b", "missing", "o"])
+    floor = Table("t", loaded.features.assign(floor=np.resize([1.0, 2.5, np.nan], 600)), loaded.target, (), "", "")
+    assert sorted(set(groups_of(floor, "floor")[1])) == ["1", "2.5", "missing"]
     with pytest.raises(OptionError, match=r"group='age' is no column of .*; choose one of x, ward, blood"):
         groups_of(loaded, "age")
     with pytest.raises(DataError, match="column 'x' has 600 different values; groups need 2 to 20"):

@@ -50,6 +50,17 @@ def test_save_and_load(model, rng, tmp_path):
     assert torch.equal(qkan.load(tmp_path / "model")(x), model(x))
 
 
+@pytest.mark.parametrize("basis", [n for n in qkan.bases.names() if qkan.bases.get(n).__module__.startswith("qkan.")])
+def test_networks_of_every_basis_are_saved_and_frozen(basis, rng, tmp_path):
+    model = KAN([2, 3, 1], basis, seed=1)
+    x = torch.rand(6, 2, generator=rng)
+    model.save(tmp_path / "model")
+    loaded = qkan.load(tmp_path / "model")
+    assert loaded.config() == model.config()
+    assert torch.equal(loaded(x), model(x))
+    torch.testing.assert_close(model.compile_inference()(x), model(x).detach(), rtol=1e-5, atol=2e-6)
+
+
 def test_saving_again_replaces_the_weights(model, rng, tmp_path):
     model.save(tmp_path / "model")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""QCKANNet, and the convolution it begins with."""
+"""QCKANNet: the published size, shapes, saving. Its convolutions: tests/layers/test_conv.py."""
 
 from __future__ import annotations
 
@@ -6,35 +6,12 @@ import pytest
 import torch
 
 import qkan
-from qkan.errors import OptionError, ShapeError
-from qkan.layers.conv import KANConv1d
+from qkan.errors import OptionError
 from qkan.models import QCKANNet
 
 
 def rows(count: int, features: int) -> torch.Tensor:
     return torch.randn(count, features, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_convolution_is_its_layer_on_every_window():
-    conv = KANConv1d(2, 5, 3, 2, basis="bspline", seed=0)
-    x = rows(4, 2 * 9).view(4, 2, 9)
-    found = conv(x)
-    assert found.shape == (4, 5, 4)
-    for place in range(4):
-        window = x[:, :, 2 * place : 2 * place + 3].flatten(1)  # channel by channel
-        torch.testing.assert_close(found[:, :, place], conv.layer(window))
-
-
-def test_gradients_of_the_convolution():
-    conv = KANConv1d(1, 2, 2, basis="fourier", seed=0).double()
-    x = rows(2, 4).double().view(2, 1, 4).requires_grad_()
-    assert torch.autograd.gradcheck(conv, (x,))
-
-
-@pytest.mark.parametrize("shape", [(4, 9), (4, 3, 9), (4, 2, 2)])
-def test_other_shapes_are_refused(shape):
-    with pytest.raises(ShapeError, match=r"must be \(N, 2, length\)"):
-        KANConv1d(2, 5, 3, seed=0)(torch.zeros(shape))
 
 
 def test_the_published_number_of_parameters():

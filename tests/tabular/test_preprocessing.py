@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qkan.data.table import load_csv, read_rows
 from qkan.errors import DataError
-from qkan.preprocessing import MISSING, conform, from_state, known_levels, make_preprocessor, to_state
+from qkan.preprocessing import MISSING, conform, from_state, known_levels, make_preprocessor, output_columns, to_state
 
 LEVELS = {"sex": ["f", "m"], "grade": ["1", "2", "3"]}
 
@@ -44,6 +45,18 @@ def test_columns_by_hand(frame):
     np.testing.assert_array_equal(out[:, 2], frame["dose"].isna())
     np.testing.assert_array_equal(out[:, 3:6].argmax(1), np.where(frame["sex"].isna(), 2, frame["sex"] == "m"))
     np.testing.assert_array_equal(out[:, 6:].sum(1), np.ones(40))
+
+
+def test_text_is_read_as_it_is_when_a_table_is_loaded(tmp_path):
+    """To the last digit, whatever the version of pandas: rows are compared with those trained on by their numbers."""
+    values = np.random.default_rng(0).random(200)
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "".join(f"{value!r},{place % 2}\n" for place, value in enumerate(values.tolist())))
+    rows = conform(read_rows(path), ["x"], {})
+    np.testing.assert_array_equal(rows["x"], values)
+    np.testing.assert_array_equal(rows["x"], load_csv(path, "y").features["x"])
+    with pytest.raises(DataError, match="row 1 holds '1_000'"):  # a number to Python, but not in a file
+        conform(pd.DataFrame({"x": ["1_000"]}), ["x"], {})
 
 
 def test_only_fitted_rows_are_learnt_from(frame):
@@ -117,3 +130,15 @@ def test_bad_values(frame, column, value, message):
     table.loc[2, column] = value
     with pytest.raises(DataError, match=message):
         conformed(table)
+
+
+def test_every_output_depends_on_its_own_column_only(frame):
+    rows = conformed(frame)
+    fitted = make_preprocessor(["age", "dose"], LEVELS).fit(rows)
+    owners, before = output_columns(fitted), fitted.transform(rows)
+    assert len(owners) == before.shape[1]
+    for name in rows.columns:
+        moved = fitted.transform(rows.assign(**{name: rows[name].to_numpy()[::-1]}))
+        changed = np.flatnonzero((moved != before).any(0))
+        assert {owners[place] for place in changed} == {name}
+    assert output_columns(from_state(to_state(fitted))) == owners

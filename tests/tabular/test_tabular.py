@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from qkan.analysis.conformal import row_hashes
-from qkan.errors import DataError, LeakageError, ModelFileError
+from qkan.errors import DataError, LeakageError, ModelFileError, OptionError
 from qkan.experiments.output import output_folder
 from qkan.experiments.predict import predict_rows
 from qkan.experiments.split import SHARES, split_rows
@@ -62,6 +62,18 @@ def _reloaded(model: TabularModel, tmp_path) -> TabularModel:
     return TabularModel.load(tmp_path / "model")
 
 
+def test_rows_that_differ_in_levels_unknown_to_the_model_are_different_rows():
+    """Both reach the network as missing; only the one that decided when training stopped is refused."""
+    towns = pd.DataFrame({"town": ["a", "b"] * 10, "sex": ["f", "f", "m", "m"] * 5}, dtype=object)
+    y = np.resize(["ill", "well"], 20)
+    watched, new = towns[:4].assign(town=["c", "c", "a", "b"]), towns[:4].assign(town=["d", "e", "d", "e"])
+    model = TabularModel(KANClassifier(epochs=1, standardize=False, random_state=0))
+    model.fit(towns, y, watched, y[:4], ["town", "sex"])
+    model.calibrate(new, y[:4])
+    with pytest.raises(LeakageError, match="1 of 4 calibration rows"):
+        model.calibrate(pd.concat([new[:3], watched[:1]]), y[:4])
+
+
 def test_disk_round_trip_is_exact(model, tmp_path):
     X, _ = table(50, seed=3)
     loaded = _reloaded(model, tmp_path)
@@ -94,6 +106,48 @@ def test_explanations_sum_to_the_probability(model):
     np.testing.assert_allclose(found.base + found.values.sum(1), model.predict_proba(X), atol=1e-9)
 
 
+def test_large_jobs_in_float32_stay_additive(model, monkeypatch):
+    X, _ = table(6, seed=4)
+    slow = model.explain(X)
+    monkeypatch.setattr("qkan.tabular.QUICK", 0)
+    quick = model.explain(X)
+    assert not np.array_equal(quick.values, slow.values)
+    assert quick.additivity_gap < 1e-6
+    np.testing.assert_allclose(quick.values, slow.values, atol=1e-6)
+    np.testing.assert_allclose(quick.base + quick.values.sum(1), model.predict_proba(X), atol=1e-6)
+    assert next(model.pipeline[-1].network_.parameters()).dtype.itemsize == 8  # the model itself stays as it was
+
+
+def test_float32_is_not_used_where_it_is_too_coarse(model, monkeypatch):
+    import copy
+
+    import torch
+
+    steep = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in steep.pipeline[-1].network_.layers[-1].parameters():
+            parameter.mul_(300)  # outputs in the hundreds, whose rounding moves probabilities
+    monkeypatch.setattr("qkan.tabular.QUICK", 0)
+    X, _ = table(40, seed=4)
+    assert steep.explain(X).additivity_gap < 1e-12
+
+
+def test_another_background(model):
+    X, _ = table(40, seed=6)
+    rows = model.conform(X)
+    found = model.explain(rows.iloc[:3], background=rows.iloc[3:])
+    np.testing.assert_allclose(found.base, model.predict_proba(rows.iloc[3:]).mean(0), atol=1e-9)
+
+
+def test_explanation_options(model):
+    X, _ = table(3)
+    with pytest.raises(OptionError, match="method='tree' is not known"):
+        model.explain(X, method="tree")
+    drawn = model.explain(X, method="permutation", rounds=2)
+    assert drawn.method == "permutation"
+    assert drawn.additivity_gap < 1e-9
+
+
 def test_edge_curves_are_the_first_layers_edges(model):
     (name, positions, values), *others = model.edge_curves(["b", "c", "a"])
     assert (name, [other[0] for other in others]) == ("b", ["a"])
@@ -114,6 +168,13 @@ def test_prediction_table(model):
     assert found["row"].tolist() == [1, 2, 3, 4, 5, 6]
     assert set(found["prediction set"]) <= {"{}", "{ill}", "{well}", "{ill, well}"}
     assert found["top contributions"].ne("").tolist() == [True] * 4 + [False] * 2
+
+
+def test_contributions_of_an_additive_model_are_log_odds():
+    X, y = table()
+    estimator = KANClassifier(hidden=(), epochs=5, standardize=False, random_state=0)
+    own = TabularModel(estimator).fit(X[:120], y[:120], X[120:160], y[120:160], ["c"]).calibrate(X[160:], y[160:])
+    assert "top contributions (log-odds)" in predict_rows(own, X[:3]).columns
 
 
 def test_uncalibrated_models_say_so():

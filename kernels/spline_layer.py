@@ -1,0 +1,129 @@
+"""A whole layer of cubic splines, edge scales and a base branch as one differentiable function, float32 on the CPU.
+
+A layer of a few hundred outputs and a batch of dozens of rows spends more time on its coefficients than on its rows,
+and a small one more on calls than on numbers. Here the coefficients are passed over three times in a training step
+besides the matrix products: once to scale them, and twice for the gradients of coefficients and of scales.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qkan.kernels import spline_ops
+
+
+class Grid(NamedTuple):
+    """K cubic splines on equally spaced knots.
+
+    Attributes:
+        first: middle of the first spline.
+        step: distance of the knots.
+        splines: K.
+        low, high: the interval outside of which splines are continued.
+        tail: how: 1 with the slope at the end, 0 with the value there. Splines that die out have no ends (±inf).
+    """
+
+    first: float
+    step: float
+    splines: int
+    low: float = -math.inf
+    high: float = math.inf
+    tail: float = 0.0
+
+
+def features_reference(x: Tensor, grid: Grid) -> Tensor:
+    """The splines of x (...), (..., K), in plain PyTorch."""
+    found = spline_ops.cubic_reference(x.clamp(grid.low, grid.high), grid.first, grid.step, grid.splines)
+    if grid.tail == 0:
+        return found
+    low, high = (_slopes(end, grid).to(x) for end in (grid.low, grid.high))
+    below, above = torch.relu(grid.low - x).unsqueeze(-1), torch.relu(x - grid.high).unsqueeze(-1)
+    return found + grid.tail * (above * high - below * low)
+
+
+def _slopes(end: float, grid: Grid) -> Tensor:
+    """Derivatives (K,) at one place, float64."""
+    v = (end - grid.first) / grid.step - torch.arange(grid.splines, dtype=torch.float64, device="cpu")
+    outer, inner = (2 - v.abs()).clamp_min(0), (1 - v.abs()).clamp_min(0)
+    return v.sign() * (2 * inner.square() - outer.square() / 2) / grid.step
+
+
+def reference(
+    x: Tensor, coefficients: Tensor, scale: Tensor, base: Tensor | None, bias: Tensor | None, grid: Grid
+) -> Tensor:
+    """What :class:`SplineLayer` computes, in plain PyTorch: x (N, n), coefficients (m, n, K), scale (m, n), bias (m,).
+
+    ``base`` (m, n) multiplies silu(x); ``None`` means ``scale``.
+    """
+    weight = (coefficients * scale.unsqueeze(-1)).flatten(-2)
+    branch = functional.linear(functional.silu(x), scale if base is None else base, bias)
+    return branch + functional.linear(features_reference(x, grid).flatten(-2), weight)
+
+
+class SplineLayer(torch.autograd.Function):
+    """Gradients of gradients go through :func:`reference`."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        x, coefficients, scale, base, bias, grid = inputs
+        width = x.shape[1] * grid.splines
+        features, weight = x.new_empty(len(x), width), x.new_empty(len(scale), width)
+        _run("CUBIC", (x, features), grid, _numbers(grid))
+        _run("SCALED", (coefficients, scale, weight), grid)
+        act, by_act = functional.silu(x), (scale if base is None else base).t()
+        out = torch.mm(act, by_act) if bias is None else torch.addmm(bias, act, by_act)
+        ctx.grid = grid
+        ctx.save_for_backward(x, coefficients, scale, base, bias, features, weight, act)
+        return out.addmm_(features, weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, coefficients, scale, base, bias, features, weight, act = ctx.saved_tensors
+        grid, need = ctx.grid, ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            tensors = x, coefficients, scale, base, bias
+            wanted = [tensor for tensor, needed in zip(tensors, need, strict=False) if needed]
+            slopes = iter(torch.autograd.grad(reference(*tensors, grid), wanted, grad, create_graph=True))
+            return *(next(slopes) if needed else None for needed in need[:5]), None
+        grad = grad.contiguous()
+        by_x = by_coefficients = by_scale = by_base = None
+        if need[0]:
+            by_x = torch.empty_like(x)
+            _run("CUBIC_BACKWARD", (torch.mm(grad, weight), x, by_x), grid, _numbers(grid))
+            by_x += torch.ops.aten.silu_backward(torch.mm(grad, scale if base is None else base), x)
+        columns = grad.t()
+        if need[1] or need[2]:
+            by_weight = torch.mm(columns, features)
+            shapes = coefficients.shape, scale.shape
+            by_coefficients, by_scale = (x.new_empty(shape) for shape in shapes)
+            _run("SCALED", (by_weight, scale, by_coefficients), grid)
+            _run("PRODUCTS", (by_weight, coefficients, by_scale), grid)
+            if base is None:
+                by_scale.addmm_(columns, act)
+        if need[3]:
+            by_base = torch.mm(columns, act)
+        return by_x, by_coefficients, by_scale, by_base, grad.sum(0) if need[4] else None, None
+
+
+def _numbers(grid: Grid) -> tuple[Any, ...]:
+    return spline_ops.grid_numbers(grid.first, grid.step, grid.low, grid.high, grid.tail)
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    from qkan.kernels import numba_cpu, spline_cpu
+
+    return numba_cpu.run, spline_cpu
+
+
+def _run(kernel: str, tensors: tuple[Tensor, ...], grid: Grid, *numbers: Any) -> None:
+    run, kernels = _compiled()
+    work = max(tensor.numel() for tensor in tensors)
+    arguments = *spline_ops.flat(*tensors), *numbers, (0,) * grid.splines
+    run(getattr(kernels, kernel), work, torch.get_num_threads(), *arguments)
