@@ -25,7 +25,8 @@ class Function:
         name: as in formulas, such as "x^2" or "sin".
         evaluate: f on a tensor, elementwise, for arguments in the domain.
         symbolic: f on a SymPy expression.
-        complexity: larger for functions that are harder to read; pykan's numbers.
+        complexity: larger for functions that are harder to read: pykan's numbers, and one more where all of a, b, c, d
+            are free, because a sine of small argument, for one, can pass for a square.
         low: lower end of the arguments allowed.
         high: upper end.
         redundancy: which (a, b, c, d) give the same function, so that a formula can have the plainest: "power" and its
@@ -87,12 +88,12 @@ _ALL = (
     Function("exp", torch.exp, _sympy("exp"), 2, "exp", high=80.0),
     Function("log", torch.log, _sympy("log"), 2, "log", low=MARGIN),
     Function("abs", torch.abs, _sympy("Abs"), 3, "even"),
-    Function("sin", torch.sin, _sympy("sin"), 2, "periodic"),
-    Function("tan", torch.tan, _sympy("tan"), 3, "odd", MARGIN - math.pi / 2, math.pi / 2 - MARGIN),
-    Function("tanh", torch.tanh, _sympy("tanh"), 3, "odd"),
-    Function("arctan", torch.arctan, _sympy("atan"), 4, "odd"),
-    Function("arcsin", torch.arcsin, _sympy("asin"), 4, "odd", 1e-6 - 1, 1 - 1e-6),
-    Function("gaussian", lambda z: torch.exp(-z * z), lambda z: _sympy("exp")(-z * z), 3, "even"),
+    Function("sin", torch.sin, _sympy("sin"), 3, "periodic"),
+    Function("tan", torch.tan, _sympy("tan"), 4, "odd", MARGIN - math.pi / 2, math.pi / 2 - MARGIN),
+    Function("tanh", torch.tanh, _sympy("tanh"), 4, "odd"),
+    Function("arctan", torch.arctan, _sympy("atan"), 5, "odd"),
+    Function("arcsin", torch.arcsin, _sympy("asin"), 5, "odd", 1e-6 - 1, 1 - 1e-6),
+    Function("gaussian", lambda z: torch.exp(-z * z), lambda z: _sympy("exp")(-z * z), 4, "even"),
 )
 
 #: Functions by name, the plainest first.

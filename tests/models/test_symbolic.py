@@ -177,6 +177,20 @@ def test_a_sine_and_a_square_inside_an_exponential(rng):
     assert net.layers[0].symbolic is None
 
 
+def test_a_trained_network_gives_the_formula_behind_its_data():
+    data = qkan.create_dataset(
+        lambda x: torch.exp(torch.sin(math.pi * x[:, [0]]) + x[:, [1]] ** 2), train_num=500, test_num=200, seed=0
+    )
+    net = KAN([2, 1, 1], grid=10, grid_range=(-1, 2), seed=1)
+    net.fit(data, opt="LBFGS", steps=20, progress=False)
+    report = net.auto_symbolic(data["train_input"], data["train_label"], steps=5)
+    found = report.edges.set_index(["layer", "input", "output"])["function"].to_dict()
+    assert found == {(0, 0, 0): "sin", (0, 1, 0): "x^2", (1, 0, 0): "exp"}
+    label = data["test_label"]
+    assert float((report.model.predict(data["test_input"]) - label).pow(2).mean()) < 1e-5 * float(label.var())
+    assert report.loss_after < report.loss_before
+
+
 def test_a_product_through_logarithms(rng):
     net = splines(
         [2, 1, 1],
