@@ -234,16 +234,17 @@ def _best_first(model: KAN, x: Tensor, library: list, weight_simple: float) -> l
     for level, layer in enumerate(model.layers):
         for output, source in layer.active().nonzero().tolist():
             if layer.symbolic is None or layer.symbolic.row(output, source) is None:
-                best = _best(*edge_samples(model, x, level, source, output), library, weight_simple)
+                samples = edge_samples(model, x, level, source, output)
+                best = _best(*samples, library, weight_simple, refine=False)  # good enough for an order
                 ranked.append((2.0 if best is None else -best.r2, (level, source, output)))
     return [place for _, place in sorted(ranked)]
 
 
-def _best(x: Tensor, y: Tensor, library: list, weight_simple: float) -> Candidate | None:
+def _best(x: Tensor, y: Tensor, library: list, weight_simple: float, refine: bool = True) -> Candidate | None:
     """The function with the best rank, or ``None`` for a constant edge and where no domain holds the data."""
     if is_constant(x, y):
         return None
-    return min(fit_edge(x, y, library), key=lambda one: one.score(weight_simple), default=None)
+    return min(fit_edge(x, y, library, refine), key=lambda one: one.score(weight_simple), default=None)
 
 
 def _replace(

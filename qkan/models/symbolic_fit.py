@@ -39,7 +39,7 @@ class Candidate:
         return weight_simple * self.function.complexity + (1 - weight_simple) * math.log2(1 + 1e-5 - min(self.r2, 1.0))
 
 
-def fit_edge(x: Tensor, y: Tensor, functions: Sequence[Function]) -> list[Candidate]:
+def fit_edge(x: Tensor, y: Tensor, functions: Sequence[Function], refine: bool = True) -> list[Candidate]:
     """The best a, b, c, d of every function, as far as its domain covers the data.
 
     a and b come from a search over a grid on the standardised range of x, refined by nonlinear least squares
@@ -50,6 +50,7 @@ def fit_edge(x: Tensor, y: Tensor, functions: Sequence[Function]) -> list[Candid
         x: inputs of the edge (rows,), float64.
         y: its values (rows,), float64.
         functions: candidates.
+        refine: whether to refine a and b; without, R² is a lower bound that costs a fraction of the time.
 
     Raises:
         OptionError: the edge is constant, or takes a single value of x.
@@ -62,7 +63,7 @@ def fit_edge(x: Tensor, y: Tensor, functions: Sequence[Function]) -> list[Candid
     t, target = (x - middle) / half, (y - level) / spread
     found = []
     for function in functions:
-        best = _best(function, t, target)
+        best = _best(function, t, target, refine)
         if best is not None:
             (a, b, c, d), r2 = best
             affine = (a / half, b - a * middle / half, c * spread, d * spread + level)
@@ -75,7 +76,9 @@ def is_constant(x: Tensor, y: Tensor) -> bool:
     return not bool(x.max() > x.min()) or float(y.std(correction=0)) <= 1e-7 * float(y.abs().max())
 
 
-def _best(function: Function, t: Tensor, y: Tensor) -> tuple[tuple[float, float, float, float], float] | None:
+def _best(
+    function: Function, t: Tensor, y: Tensor, refine: bool
+) -> tuple[tuple[float, float, float, float], float] | None:
     starts = _starts(function)
     some = slice(None, None, max(1, len(t) // SEARCH_ROWS))
     order = t.argsort()[some]
@@ -86,7 +89,7 @@ def _best(function: Function, t: Tensor, y: Tensor) -> tuple[tuple[float, float,
     explained = explained.masked_fill(~function.allows(ends.T), -math.inf)
     best: tuple[tuple[float, float, float, float], float] | None = None
     for row in _different(starts, explained):
-        for a, b in (starts[row].tolist(), _refined(function, t, y, starts[row])):
+        for a, b in [starts[row].tolist()] + ([_refined(function, t, y, starts[row])] if refine else []):
             r2, (c, d) = _linear(function(a * t + b), y)
             if math.isfinite(float(r2)) and (best is None or float(r2) > best[1]):
                 best = (a, b, float(c), float(d)), float(r2)
