@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 from qkan._owner import check_owner
 
@@ -87,6 +88,6 @@ def check_positive(name: str, value: object, minimum: int = 1) -> int:
 
 def check_above(name: str, value: object, bound: float) -> float:
     """Return ``value`` as a float, or raise :class:`OptionError` if it is not a finite number > bound."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= bound:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= bound:
         raise OptionError(f"{name}={value!r} must be a finite number above {bound:g}.")
     return float(value)

@@ -204,3 +204,9 @@ def test_bad_options_are_explained(make, options, message):
 def test_a_smaller_degree_is_refused():
     with pytest.raises(RefineError, match="degree=3 is below the present 7"):
         Legendre(seed=0).refine(3)
+
+
+def test_numpy_numbers_are_accepted_and_saved_as_plain_ones():
+    config = Hermite(degree=np.int64(3), limit=np.float32(3), seed=0).config()
+    assert config == {"degree": 3, "limit": 3.0, "extend": "linear", "normalised": True}
+    assert type(config["limit"]) is float
