@@ -36,14 +36,14 @@ class Plan:
 
     Attributes:
         tables: names of data sets, see :data:`~qkan.experiments.kacq_heart_data.TITLES`.
-        repeats: of the five folds, by table; breast cancer, which says nothing of hearts, has fewer.
+        repeats: of the five folds, by table; the two further sets have fewer.
         models: names.
         recipe: of training.
         folds: only so many of every table; ``None`` for all.
     """
 
     tables: tuple[str, ...] = PROTOCOLS["honest"]
-    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 10, "breast_cancer": 2})
+    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 5, "breast_cancer": 1})
     models: tuple[str, ...] = tuple(MODELS)
     recipe: Recipe = field(default_factory=Recipe)
     folds: int | None = None
