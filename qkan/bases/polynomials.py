@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import binom, gammaln
 from torch import Tensor
 
 from qkan.bases._base import ClassicalBasis, register
@@ -251,6 +250,8 @@ class Jacobi(Orthogonal):
 
     def norms(self) -> np.ndarray:
         orders = np.arange(self.degree + 1)
+        from scipy.special import binom
+
         return binom(orders + self.alpha, orders) / _at_one(*self.table())
 
 
@@ -290,6 +291,8 @@ class Gegenbauer(Orthogonal):
 
     def norms(self) -> np.ndarray:
         orders = np.arange(self.degree + 1)
+        from scipy.special import binom
+
         return binom(orders + 2 * self.lam - 1, orders) / _at_one(*self.table())
 
 
@@ -345,6 +348,8 @@ class Hermite(Orthogonal):
         return np.zeros(self.degree), np.maximum(np.arange(self.degree + 1.0), 1.0)
 
     def norms(self) -> np.ndarray:
+        from scipy.special import gammaln
+
         return np.exp(gammaln(np.arange(self.degree + 1) + 1) / 2)
 
 

@@ -82,8 +82,8 @@ def test_bad_input_is_one_sentence(x):
     model = KAN([2, 1], seed=0)
     with pytest.raises(OptionError, match="starts=0"):
         distil(model, x, "daruan", starts=0)
-    with pytest.raises(OptionError, match="basis='wavelet' is not known"):
-        distil(model, x, "wavelet")
+    with pytest.raises(OptionError, match="basis='wavelets' is not known"):
+        distil(model, x, "wavelets")
     with pytest.raises(OptionError, match="needs layers with bias=True"):
         distil(model, x, bias=False)
     with pytest.raises(OptionError, match="has no option 'knots'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,5 +80,5 @@ def test_constraints_pin_every_direct_dependency():
     )
     assert pins["torch"] == "2.13.0"
     wanted = CONFIG["project"]["dependencies"] + CONFIG["project"]["optional-dependencies"]["dev"]
-    names = {requirement.split(">=")[0].split("==")[0].lower() for requirement in wanted}
+    names = {re.split(r"[\[>=]", requirement)[0].lower() for requirement in wanted}
     assert names <= set(pins)
