@@ -159,6 +159,7 @@ def reproduce(
     models: Annotated[str, typer.Option(help="Of heart experiments: names such as kacq-1,catboost.")] = "",
     workers: Annotated[int, typer.Option("--jobs", help="Processes.")] = 1,
     backend: Annotated[str, typer.Option(help="Of joblib: loky, threading, dask or ray.")] = "loky",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Run an experiment of the literature under an honest protocol; an interrupted one goes on where it was."""
@@ -167,6 +168,8 @@ def reproduce(
     names = tuple(dict.fromkeys(word.strip() for word in models.split(",") if word.strip()))
     choices = Choices(fast, seeds, protocol, names, workers, backend)
     choices.check(name)
+    if data_dir is not None:
+        os.environ["QKAN_DATA_DIR"] = str(data_dir.expanduser().resolve())  # worker processes inherit it
     place = folder / (f"{name}-fast" if fast else name)
     try:
         text, files = run(name, place, choices, not quiet, lambda told: _show_warning(told))

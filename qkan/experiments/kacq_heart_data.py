@@ -96,7 +96,7 @@ def data_of(table: str) -> Data:
 def _published() -> Data:
     file = _files.find("heart.csv", None)
     if file is None:
-        raise DataError("the protocol 'published' needs heart.csv; name its folder with the variable QKAN_DATA_DIR.")
+        raise DataError("the protocol 'published' needs heart.csv; name its folder with --data-dir or QKAN_DATA_DIR.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakageWarning)  # the table says it in its title
         found = load_heart_kaggle(file)

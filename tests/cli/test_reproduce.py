@@ -1,6 +1,7 @@
 """``qkan reproduce kacq-heart``; of qkan-lstm see test_series.py."""
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -75,8 +76,16 @@ def test_mistakes_get_one_sentence(arguments, sentence, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_folder_of_the_data_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("QKAN_DATA_DIR", "elsewhere")
+    kacq_heart.data_of.cache_clear()
+    arguments = ("kacq-heart", "--fast", "--protocol", "published", "--data-dir", tmp_path, "--quiet")
+    assert "needs heart.csv" in invoke(*arguments, "--out", tmp_path / "out", code=2)
+    assert os.environ["QKAN_DATA_DIR"] == str(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(_files, "find", lambda *_: None)
     kacq_heart.data_of.cache_clear()
     told = invoke("kacq-heart", "--fast", "--protocol", "published", "--quiet", "--out", tmp_path, code=2)
-    assert "needs heart.csv; name its folder with the variable QKAN_DATA_DIR" in told
+    assert "needs heart.csv; name its folder with --data-dir or QKAN_DATA_DIR" in told
