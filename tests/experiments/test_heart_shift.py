@@ -45,10 +45,12 @@ def test_what_the_committed_figures_show():
 
     for model in heart_shift.Plan().models:
         inside = [mean(f"{model}/{site}", "coverage same") for site in heart_shift.SITES]
-        assert np.mean(inside) == pytest.approx(0.91, abs=0.01)
+        assert np.mean(inside) == pytest.approx(0.905, abs=0.01)
         va = f"{model}/va"
         assert mean(va, "coverage fourth") < 0.86
-        assert mean(va, "coverage fourth") + 0.02 < mean(va, "coverage all") < 0.9
+        gains = [run["coverage all"] - run["coverage fourth"] for run in runs[va]]
+        assert np.mean(gains) > 2 * np.std(gains, ddof=1) / np.sqrt(len(gains))  # splits share rows: a rough error
+        assert mean(va, "coverage all") < 0.9
         assert mean(va, "effective all") < 40
 
 
