@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,4 +102,5 @@ def _kacq(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], 
     outcome = kacq_heart.run(folder / "runs", plan, choices.jobs, progress, choices.backend, warn)
     name = "kacq-heart-published" if choices.protocol == "published" else "kacq-heart"
     files = kacq_heart_report.save(outcome, folder, choices.command("kacq-heart"), name)
-    return kacq_heart_report.summary(outcome), files
+    written = kacq_heart_report.from_json(json.loads(files[1].read_text(encoding="utf-8")))  # rounded as in the text
+    return kacq_heart_report.summary(written), files
