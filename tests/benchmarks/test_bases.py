@@ -8,7 +8,7 @@ import qkan
 
 def test_every_basis_of_the_toolkit_is_in_the_table():
     shipped = {name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")}
-    assert set(bases.CASES) == shipped
+    assert set(bases.CASES) == shipped - {"mixture"}  # which is several of them
 
 
 def test_it_measures_and_writes_only_where_asked(tmp_path, capsys):
