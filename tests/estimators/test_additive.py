@@ -112,7 +112,9 @@ def test_nearest_patients_and_radar(patients, fitted):
 def test_the_formula_is_one_of_the_columns_themselves(patients, fitted):
     import sympy
 
-    formulas = fitted.formula(functions=["x", "x^2", "x^3", "sin"], r2_threshold=0.0, steps=2, digits=None)
+    formulas = fitted.formula(
+        functions=["x", "x^2", "x^3", "sin"], r2_threshold=0.0, weight_simple=0.0, steps=2, digits=None
+    )
     assert {str(symbol) for symbol in formulas[0].free_symbols} <= {"age", "pulse", "noise"}
     evaluate = sympy.lambdify(sympy.symbols("age pulse noise", real=True), formulas[0])
     found = evaluate(*patients[0].to_numpy().T)

@@ -44,9 +44,13 @@ def test_a_trigonometric_target_chooses_a_trigonometric_member(seed):
     assert choice.gates["basis"].item() in ("fourier", "daruan")
     assert float(choice.mixture.layers[0].basis.gates().detach()[0]) < 0.1  # splines
     assert choice.model.layers[0].basis.name == choice.gates["basis"].item()
-    alone = KAN([1, 1], "fourier", degree=3, base=None, seed=seed)
-    alone.fit(data, steps=600, progress=False)
-    assert error(choice.model, held) < 1.1 * error(alone, held) < 0.05
+    alone = {}
+    for options in POOL[:2]:
+        one = KAN([1, 1], **options, base=None, seed=seed)
+        one.fit(data, steps=600, progress=False)
+        alone[options["basis"]] = error(one, held)
+    # A series, least squares in all but name, is the best there is; circuits come close. Both are below half the noise.
+    assert error(choice.model, held) < 1.5 * alone["fourier"] < NOISE / 2 < alone["bspline"]
     assert list(choice.histories) == ["full", "selective", "pruned"]
     assert sum(p.numel() for p in choice.model.parameters()) < sum(p.numel() for p in model.parameters()) / 2
     assert choice.gates["basis"].item() in str(choice)
