@@ -1,7 +1,7 @@
-"""``qkan reproduce functions``: networks fitted to formulas, at equal parameters and at equal operations.
+"""``qkan reproduce functions``: networks fitted to formulas, at equal parameters and at equal FLOPs.
 
 KANs are said to fit functions better than perceptrons, and circuits better than series (arXiv 2404.19756, 2509.14026);
-comparisons at equal parameters *and* operations, with a perceptron whose units learn splines, are more careful
+comparisons at equal parameters *and* FLOPs, with a perceptron whose units learn splines, are more careful
 (arXiv 2407.11075, 2407.16674). Every model here is the same network but for what stands on its edges or units; only its
 width is chosen, such that its count is nearest to that of a B-spline KAN with five hidden nodes.
 """
@@ -36,7 +36,7 @@ BASELINE = "mlp"
 #: What is made equal, and how it is counted.
 SETTINGS: dict[str, Callable[[Network], int]] = {
     "parameters": lambda model: count(model).trainable,
-    "operations": row_flops,
+    "FLOPs": row_flops,
 }
 
 
@@ -48,7 +48,7 @@ class Kind:
         title: in tables.
         options: what is fixed, in words.
         build: (inputs, width, seed) -> network with one output.
-        published: (inputs, width) -> operations of a row by the rule of KANbeFair, where there is one.
+        published: (inputs, width) -> FLOPs of a row by the rule of KANbeFair, where there is one.
     """
 
     title: str
@@ -62,18 +62,18 @@ def _circuits(encoding: str) -> Kind:
         return QKAN([n, width, 1], reps=3, encoding=encoding, seed=seed)
 
     where = {"fixed": "no trainable data weights", "shared": "one per input", "edge": "one per edge"}[encoding]
-    return Kind(f"DARUAN, {encoding}", f"3 repetitions, data weights 1 at first, {where}", build)
+    return Kind(f"DARUAN ({encoding})", f"3 repetitions, data weights 1 at first, {where}", build)
 
 
-def _spline_kan_operations(n: int, width: int) -> float:
+def _spline_kan_flops(n: int, width: int) -> float:
     return kan_flops(n, width, GRID, DEGREE) + kan_flops(width, 1, GRID, DEGREE)
 
 
-def _mlp_operations(n: int, width: int) -> float:
+def _mlp_flops(n: int, width: int) -> float:
     return mlp_flops(n, width) + mlp_flops(width, width) + mlp_flops(width, 1, "identity")
 
 
-def _spline_mlp_operations(n: int, width: int) -> float:
+def _spline_mlp_flops(n: int, width: int) -> float:
     hidden = bspline_mlp_flops(n, width, GRID, DEGREE) + bspline_mlp_flops(width, width, GRID, DEGREE)
     return hidden + mlp_flops(width, 1, "identity")
 
@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
         "B-spline KAN",
         f"grid {GRID} on [-1, 1], degree {DEGREE}",
         lambda n, width, seed: KAN([n, width, 1], "bspline", grid=GRID, k=DEGREE, seed=seed),
-        _spline_kan_operations,
+        _spline_kan_flops,
     ),
     "rbf": Kind(
         "RBF KAN",
@@ -98,16 +98,16 @@ KINDS: dict[str, Kind] = {
     ),
     **{f"daruan-{encoding}": _circuits(encoding) for encoding in ("fixed", "shared", "edge")},
     "mlp": Kind(
-        "MLP, SiLU",
+        "MLP (SiLU)",
         "two hidden layers",
         lambda n, width, seed: MLP([n, width, width, 1], "silu", seed=seed),
-        _mlp_operations,
+        _mlp_flops,
     ),
     "bspline-mlp": Kind(
-        "MLP, B-splines",
+        "MLP (B-splines)",
         f"two hidden layers, a spline for every unit, grid {GRID} on [-2, 2], degree {DEGREE}",
         lambda n, width, seed: MLP([n, width, width, 1], "bspline", grid=GRID, k=DEGREE, seed=seed),
-        _spline_mlp_operations,
+        _spline_mlp_flops,
     ),
 }
 
@@ -152,7 +152,7 @@ FAST = Plan(2, Protocol(200, 50, 200, steps=4, patience=4), ("I.6.2", "I.16.6", 
 
 @cache
 def width_of(kind: str, inputs: int, setting: str) -> int:
-    """The width at which the count of "parameters" or "operations" is nearest to the reference's; ties go down."""
+    """The width at which the count of "parameters" or "FLOPs" is nearest to the reference's; ties go down."""
     measure = SETTINGS[setting]
     target = measure(KINDS[REFERENCE].build(inputs, NODES, 0))
     width = 1
@@ -199,7 +199,7 @@ class Entry:
         kind: name.
         width: hidden nodes, or units of each hidden layer.
         parameters: trainable ones.
-        operations: of one row.
+        flops: of one row, all arithmetic.
         runs: results by seed.
     """
 
@@ -208,12 +208,12 @@ class Entry:
     kind: str
     width: int
     parameters: int
-    operations: int
+    flops: int
     runs: list[dict[str, Any]]
 
     @property
     def published(self) -> float | None:
-        """Operations of one row by the published rule, if there is one."""
+        """FLOPs of one row by the published rule, if there is one."""
         rule = KINDS[self.kind].published
         return None if rule is None else rule(len(FORMULAS[self.function].variables), self.width)
 

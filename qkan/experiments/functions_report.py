@@ -31,6 +31,8 @@ from qkan.saving import write_atomic
 
 #: Differences with a corrected p-value below it are called differences.
 LEVEL = 0.05
+#: Of the picture.
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5)
 SUITE_TITLES = {"feynman": "Feynman formulas", "special": "special functions"}
 
 
@@ -73,7 +75,7 @@ def from_json(content: Mapping[str, Any]) -> Outcome:
 
 def markdown(outcome: Outcome, found: Mapping[str, Comparison], command: str, picture: str) -> str:
     """The whole text."""
-    parts = ["# Functions fitted at equal parameters and at equal operations", _protocol(outcome, command)]
+    parts = ["# Functions fitted at equal parameters and at equal FLOPs", _protocol(outcome, command)]
     parts += [f"![errors beside the MLP's]({picture})"]
     if len(outcome.plan.functions) > 1:
         parts += ["## What was found", sentences(outcome, found)]
@@ -97,8 +99,8 @@ CELLS = (
     "(t-interval of the logarithms). The smallest error of each row is bold."
 )
 SIZES = (
-    "Width (hidden nodes of a KAN, units of each of two hidden layers of an MLP): trainable parameters / operations of "
-    "a row."
+    "Width (hidden nodes of a KAN, units of each of two hidden layers of an MLP): trainable parameters / FLOPs of a "
+    "row."
 )
 FORMULA_SOURCES = (
     "Feynman formulas, numbers and ranges: the published table of AI Feynman (Udrescu and Tegmark 2020), units kept. "
@@ -122,7 +124,7 @@ def _protocol(outcome: Outcome, command: str) -> str:
         "all models."
     )
     sizes = (
-        "Only widths are chosen: such that the number of trainable parameters, or of operations, is nearest to that of "
+        "Only widths are chosen: such that the number of trainable parameters, or of FLOPs, is nearest to that of "
         f"a {KINDS[REFERENCE].title} with {NODES} hidden nodes. All else is fixed (see Models). Beforehand, on "
         "validation rows of I.6.2b and jv with a seed that is not among these, four alternatives were compared, and "
         "the better kept: one or two hidden layers of the MLPs (two), grids [-2, 2] or [-3, 3] of their splines (the "
@@ -130,13 +132,19 @@ def _protocol(outcome: Outcome, command: str) -> str:
         "KAN (the first)."
     )
     costs = (
-        "Operations are all arithmetic of one row in a forward pass as this package does it "
+        "FLOPs are all arithmetic of one row in a forward pass as this package does it "
         "(`qkan.counting.row_flops`): features once per input, coefficients known beforehand. The rule of KANbeFair, "
         "which runs the spline recursion on every edge, counts more for splines; it has a column of its own. Seconds "
         "are medians of training on one core of a shared machine."
     )
+    once = {(entry.function, entry.kind, entry.width): entry.runs for entry in outcome.entries}  # some serve twice
+    full = [run["steps"] == rows.steps for runs in once.values() for run in runs]
+    budget = (
+        f"{sum(full)} of {len(full)} runs used all steps and might have gone on improving: errors are what the budget "
+        "reaches, not what the models could represent."
+    )
     limits = "One optimiser, one budget, small networks and noise-free rows: elsewhere models may rank otherwise."
-    return f"Made by `{command}`. {data} {training}\n\n{sizes} {costs} {limits}"
+    return f"Made by `{command}`. {data} {training}\n\n{sizes} {costs}\n\n{budget} {limits}"
 
 
 def _span(values: list[float]) -> str:
@@ -152,7 +160,7 @@ def _geometric(entries: list[Entry]) -> Interval:
 
 def _summary_table(outcome: Outcome, setting: str, found: Comparison) -> str:
     suites = [s for s in SUITES if any(FORMULAS[name].suite == s for name in outcome.plan.functions)]
-    header = ["model", "parameters", "operations", "by KANbeFair's rule", "error, all"]
+    header = ["model", "parameters", "FLOPs", "by KANbeFair's rule", "error, all"]
     header += [*(f"error, {SUITE_TITLES[s]}" for s in suites), "mean rank", "smallest error", "seconds", "diverged"]
     first = best_counts(outcome, setting)
     rows = []
@@ -164,7 +172,7 @@ def _summary_table(outcome: Outcome, setting: str, found: Comparison) -> str:
             [
                 KINDS[kind].title,
                 _span([entry.parameters for entry in own]),
-                _span([entry.operations for entry in own]),
+                _span([entry.flops for entry in own]),
                 _span(published) if published else "",
                 f"{_geometric(own).mean:.2e}",
                 *(f"{_geometric([e for e in own if FORMULAS[e.function].suite == s]).mean:.2e}" for s in suites),
@@ -234,7 +242,7 @@ def _size_table(outcome: Outcome) -> str:
         for kind in outcome.plan.kinds:
             own = {entry.function: entry for entry in outcome.of(setting, kind)}
             sizes = [own[inputs[n]] for n in sorted(inputs)]
-            cells = [f"{e.width}: {e.parameters:,} / {e.operations:,}" for e in sizes]
+            cells = [f"{e.width}: {e.parameters:,} / {e.flops:,}" for e in sizes]
             rows.append([KINDS[kind].title, setting, *cells])
     return markdown_table(["model", "equal", *(f"{n} inputs" for n in sorted(inputs))], rows)
 
@@ -257,26 +265,30 @@ def sentences(outcome: Outcome, found: Mapping[str, Comparison] | None = None) -
 
 def _setting_sentences(outcome: Outcome, setting: str, found: Comparison) -> str:
     means = {kind: _geometric(outcome.of(setting, kind)).mean for kind in outcome.plan.kinds}
-    order = sorted(means, key=means.__getitem__)
-    best, rivals = order[0], order[1:]
-    alike = [KINDS[kind].title for kind in rivals if found.ratio(kind, best)[1] >= LEVEL]
-    count = len(outcome.plan.functions)
+    best, *others = sorted(means, key=means.__getitem__)
+    alike = [KINDS[kind].title for kind in others if found.ratio(kind, best)[1] >= LEVEL]
     told = f"cannot be told apart from {_listed(alike)}" if alike else "is told apart from every other model"
     parts = [
-        f"Over {count} functions at equal {setting}, {KINDS[best].title} has the smallest error ({means[best]:.1e} of "
-        f"the function's standard deviation, geometric mean); it {told}."
+        f"Over {len(outcome.plan.functions)} functions at equal {setting}, {KINDS[best].title} has the smallest error "
+        f"({means[best]:.1e} of a function's standard deviation, geometric mean); it {told}."
     ]
-    for rival in ("fourier", BASELINE):
-        own = [kind for kind in outcome.plan.kinds if kind.startswith("daruan") and rival in means]
-        ratios = [f"{KINDS[kind].title.split()[-1]} {_ratio(found, kind, rival)}" for kind in own]
-        if ratios:
-            parts.append(f"DARUAN's errors are, by encoding, {_listed(ratios)} times those of {KINDS[rival].title}.")
+    own = [kind for kind in means if kind.startswith("daruan")]
+    beside = [_beside(found, own, rival) for rival in ("fourier", BASELINE) if own and rival in means]
+    if beside:
+        parts.append(f"DARUAN's errors are, by encoding, {'; and '.join(beside)}.")
     return " ".join(parts)
 
 
-def _ratio(found: Comparison, kind: str, rival: str) -> str:
-    ratio, p = found.ratio(kind, rival)
-    return f"{ratio.mean:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{'' if p < LEVEL else ' (not told apart)'}"
+def _beside(found: Comparison, own: list[str], rival: str) -> str:
+    """Errors of circuits divided by those of another model."""
+    ratios = {kind: found.ratio(kind, rival) for kind in own}
+    marked = all(p >= LEVEL for _, p in ratios.values())
+    words = []
+    for kind, (ratio, p) in ratios.items():
+        mark = " (not told apart)" if p >= LEVEL and not marked else ""
+        words.append(f"{kind.removeprefix('daruan-')} {ratio.mean:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{mark}")
+    end = " (not told apart)" if marked else ""
+    return f"{_listed(words)} times those of {KINDS[rival].title}{end}"
 
 
 def _listed(names: list[str]) -> str:
@@ -305,7 +317,10 @@ def figure(outcome: Outcome) -> Any:
                 panel.plot(shown, [place] * len(shown), ".", ms=6, alpha=0.6, color=color, label=label)
             panel.plot(math.prod(ratios) ** (1 / len(ratios)), place, "|", ms=16, mew=2, color="0.1")
         panel.axvline(1, color="0.5", lw=0.9, ls="--", zorder=0)
-        panel.set(xscale="log", xlabel=f"test error / that of {KINDS[against].title}", title=f"at equal {setting}")
+        panel.set_xscale("log")
+        panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        panel.set_xticks([], minor=True)
+        panel.set(xlabel=f"test error / that of {KINDS[against].title}", title=f"at equal {setting}")
     panels[0].set_yticks(range(len(outcome.plan.kinds)), [KINDS[kind].title for kind in outcome.plan.kinds])
     panels[0].invert_yaxis()
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from qkan.experiments import functions, functions_report
 from qkan.experiments.functions import BASELINE, KINDS, NODES, REFERENCE, SETTINGS, Entry, Outcome, Plan, Protocol
 
 PLAN = Plan(2, Protocol(60, 20, 30, steps=1, patience=1), ("I.6.2", "jv"), ("bspline", "daruan-fixed", "mlp"))
+RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def test_every_run_is_there(outcome):
     for entry in outcome.entries:
         assert len({run["rmse"] for run in entry.runs}) == 2
         model = KINDS[entry.kind].build(2, entry.width, 0)
-        assert (entry.parameters, entry.operations) == (count(model).trainable, row_flops(model))
+        assert (entry.parameters, entry.flops) == (count(model).trainable, row_flops(model))
     same, equal = (outcome.of(setting, REFERENCE) for setting in SETTINGS)
     assert [e.runs for e in same] == [e.runs for e in equal]
     assert same[0].width == NODES
@@ -119,7 +121,7 @@ def test_ratios_ranks_and_corrected_p_values():
 def test_sentences_say_who_is_best_and_what_cannot_be_told_apart():
     text = functions_report.sentences(made(ERRORS))
     assert "Over 5 functions at equal parameters, Fourier KAN has the smallest error (1.4e-01" in text
-    assert "it cannot be told apart from MLP, SiLU." in text
+    assert "it cannot be told apart from MLP (SiLU)." in text
     assert "DARUAN's errors are, by encoding, fixed 2.0" in text
     apart = functions_report.sentences(made({"fourier": [0.1, 0.2, 0.1], BASELINE: [0.5, 1.0, 0.51]}))
     assert "it is told apart from every other model." in apart
@@ -156,3 +158,14 @@ def test_mistakes(tmp_path):
         functions.run(tmp_path, replace(PLAN, functions=("I.1",)), progress=False)
     with pytest.raises(OptionError, match="seeds=0"):
         functions.run(tmp_path, replace(PLAN, seeds=0), progress=False)
+
+
+def test_the_committed_text_and_the_readme_say_what_the_committed_numbers_say():
+    content = json.loads((RESULTS / "functions.json").read_text())
+    found = functions_report.from_json(content)
+    assert found.plan == Plan()
+    compared = {setting: functions.compare(found, setting) for setting in SETTINGS}
+    page = (RESULTS / "functions.md").read_text()
+    assert page == functions_report.markdown(found, compared, content["command"], "functions.png")
+    said = functions_report.sentences(found, compared)
+    assert said in " ".join((RESULTS.parents[1] / "README.md").read_text().split())
