@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_what_was_done_is_kept(tmp_path):
     assert run_all(runs(3, 2), tmp_path, progress=False)["power/3"] == {"value": "kept"}
     other = {"power/3": (power, {"base": 3, "exponent": 3})}
     assert run_all(other, tmp_path, progress=False)["power/3"] == {"value": 27}
+
+
+def slowly(seconds, folder):
+    time.sleep(seconds)
+    return {"kept before": len(list(Path(folder).glob("slow*")))}
+
+
+def test_slow_runs_after_quick_ones_are_kept_one_by_one(tmp_path):
+    # joblib puts quick runs together and goes on so: slow ones came back by the dozen, and an interruption lost them.
+    plan = {f"{kind}/{n}": (slowly, {"seconds": s, "folder": str(tmp_path)})
+            for kind, s, count in (("quick", 0.001, 100), ("slow", 0.1, 8)) for n in range(count)}  # fmt: skip
+    found = run_all(plan, tmp_path, 2, progress=False, backend="threading")
+    assert found["slow/7"]["kept before"] >= 4
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "dask", "ray"])
