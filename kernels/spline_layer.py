@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qkan.kernels import spline_ops
+from qkan.kernels import spline_ops, workspace
 
 
 class Grid(NamedTuple):
@@ -95,15 +95,12 @@ class SplineLayer(torch.autograd.Function):
         by_x = by_coefficients = by_scale = by_base = None
         if need[0]:
             by_x = torch.empty_like(x)
-            _run("CUBIC_BACKWARD", (torch.mm(grad, weight), x, by_x), grid, _numbers(grid))
+            _run("CUBIC_BACKWARD", (workspace.by_rows(grad, weight.t()), x, by_x), grid, _numbers(grid))
             by_x += torch.ops.aten.silu_backward(torch.mm(grad, scale if base is None else base), x)
         columns = grad.t()
         if need[1] or need[2]:
-            by_weight = torch.mm(columns, features)
-            shapes = coefficients.shape, scale.shape
-            by_coefficients, by_scale = (x.new_empty(shape) for shape in shapes)
-            _run("SCALED", (by_weight, scale, by_coefficients), grid)
-            _run("PRODUCTS", (by_weight, coefficients, by_scale), grid)
+            by_coefficients, by_scale = workspace.by_rows(columns, features.t()).view_as(coefficients), scale.new_empty(scale.shape)
+            _run("SCALED_BACKWARD", (by_coefficients, coefficients, scale, by_scale), grid)
             if base is None:
                 by_scale.addmm_(columns, act)
         if need[3]:
