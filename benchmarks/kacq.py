@@ -4,7 +4,7 @@ Measured in one process, both sides in turn, after outputs and gradients were co
 
 * the three circuits (4 wires, amplitude embedding) forward and backward,
 * an epoch of the published preset: 642 rows in batches of 32; the peer with AdamW as PyTorch gives it unless asked
-  otherwise ("epoch"), and with the fused form that the toolkit's ``fit`` asks for ("epoch, fused"; "epoch, fused, tanh"),
+  otherwise ("epoch"), and with the fused form that the toolkit's ``fit`` asks for ("epoch, fused"),
 * training of the compact preset on the heart data, if its files are there (``QKAN_DATA_DIR``).
 
 The table is printed; ``--out FOLDER`` writes it with the data as DATE-kacq.json and .md.

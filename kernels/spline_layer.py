@@ -1,8 +1,8 @@
 """A whole layer of cubic splines, edge scales and a base branch as one differentiable function, float32 on the CPU.
 
 A layer of a few hundred outputs and a batch of dozens of rows spends more time on its coefficients than on its rows,
-and a small one more on calls than on numbers. Here the coefficients are passed over three times in a training step
-besides the matrix products: once to scale them, and twice for the gradients of coefficients and of scales.
+and a small one more on calls than on numbers. Here the coefficients are passed over twice in a training step
+besides the matrix products: once to scale them, and once for the gradients of coefficients and of scales.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qkan.kernels import spline_ops, workspace
+from qkan.kernels import spline_ops
 
 
 class Grid(NamedTuple):
@@ -95,11 +95,12 @@ class SplineLayer(torch.autograd.Function):
         by_x = by_coefficients = by_scale = by_base = None
         if need[0]:
             by_x = torch.empty_like(x)
-            _run("CUBIC_BACKWARD", (workspace.by_rows(grad, weight.t()), x, by_x), grid, _numbers(grid))
+            _run("CUBIC_BACKWARD", (torch.mm(grad, weight), x, by_x), grid, _numbers(grid))
             by_x += torch.ops.aten.silu_backward(torch.mm(grad, scale if base is None else base), x)
         columns = grad.t()
         if need[1] or need[2]:
-            by_coefficients, by_scale = workspace.by_rows(columns, features.t()).view_as(coefficients), scale.new_empty(scale.shape)
+            by_coefficients = torch.mm(columns, features).view_as(coefficients)
+            by_scale = x.new_empty(scale.shape)
             _run("SCALED_BACKWARD", (by_coefficients, coefficients, scale, by_scale), grid)
             if base is None:
                 by_scale.addmm_(columns, act)

@@ -72,7 +72,8 @@ def _done(todo: list[tuple[Any, ...]], count: int, whole_lists: bool) -> Iterato
         yield from parallel(delayed(_call)(*one) for one in todo)
         return
     for start in range(0, len(todo), WHOLE_LIST):
-        yield from Parallel(n_jobs=count, batch_size=1)(delayed(_call)(*one) for one in todo[start : start + WHOLE_LIST])
+        some = todo[start : start + WHOLE_LIST]
+        yield from Parallel(n_jobs=count, batch_size=1)(delayed(_call)(*one) for one in some)
 
 
 @contextmanager
