@@ -43,18 +43,27 @@ def test_what_was_done_is_kept(tmp_path):
     assert run_all(other, tmp_path, progress=False)["power/3"] == {"value": 27}
 
 
-def slowly(seconds, folder):
-    time.sleep(seconds)
-    return {"kept before": len(list(Path(folder).glob("slow*")))}
+def after(n, folder):
+    """Wait until the run four before this one is kept."""
+    time.sleep(0.1)
+    for _ in range(100 if n >= 4 else 0):
+        if (Path(folder) / f"slow--{n - 4}.json").exists():
+            return {"kept": True}
+        time.sleep(0.05)
+    return {"kept": n < 4}
+
+
+def quickly(n):
+    return {"value": n}
 
 
 def test_slow_runs_after_quick_ones_are_kept_one_by_one(tmp_path, monkeypatch):
     # joblib puts quick runs together and goes on so: slow ones came back by the dozen, and an interruption lost them.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    quick = {f"quick/{n}": (slowly, {"seconds": 0, "folder": str(tmp_path)}) for n in range(1000)}
-    slow = {f"slow/{n}": (slowly, {"seconds": 0.1, "folder": str(tmp_path)}) for n in range(16)}
+    quick = {f"quick/{n}": (quickly, {"n": n}) for n in range(1000)}
+    slow = {f"slow/{n}": (after, {"n": n, "folder": str(tmp_path)}) for n in range(16)}
     found = run_all({**quick, **slow}, tmp_path, 2, progress=False)
-    assert found["slow/15"]["kept before"] >= 12
+    assert all(found[key]["kept"] for key in slow)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "dask", "ray"])
