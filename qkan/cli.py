@@ -101,6 +101,8 @@ def train(
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
+        if group is not None:
+            raise OptionError(f"group={group!r} is for tables only: {data} is a series.")
         _train_series(
             data, model, folder, seed, epochs, _widths("4" if hidden is None else hidden), window, option or [], console
         )
