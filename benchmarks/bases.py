@@ -182,12 +182,12 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _words(options: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value!r}" for key, value in options.items())
+    return ", ".join(f"{key}={value!r}" for key, value in options.items())
 
 
 def page(found: dict[str, Any], options: argparse.Namespace, text: str) -> str:
     """The table with what it holds and how it was measured."""
-    shown = ", ".join(f"{case}: {_words(CASES[case][1])}" for case in options.bases if CASES[case][1])
+    shown = "; ".join(f"{case}: {_words(CASES[case][1])}" for case in options.bases if CASES[case][1])
     return (
         f"# Bases at equal size\n\n"
         f"Made by `python benchmarks/bases.py --out docs/bases.md` on {found['date']}: {found['processor']}, "
