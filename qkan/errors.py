@@ -1,4 +1,4 @@
-"""Every error a user can cause. All are ``ValueError``s whose message is one plain sentence."""
+"""Every error a user can cause. All derive from ``ValueError``, and their message is one plain sentence."""
 
 from __future__ import annotations
 

@@ -232,7 +232,16 @@ class RecurrentCell(nn.Module):
             )
 
     def check_state(self, hx: Any, x: Tensor, leading: tuple[int, ...]) -> State:
-        """The state as a tuple of tensors (*leading, width); zeros for ``None``."""
+        """The state as a tuple of tensors ``(*leading, width)``; zeros for ``None``.
+
+        Args:
+            hx: the state that was given, a tensor or a tuple of them, or ``None``.
+            x: the input, for type and device.
+            leading: expected leading dimensions of the state.
+
+        Raises:
+            ShapeError: the state has another number of tensors or another shape.
+        """
         shapes = [(*leading, size) for size in self.state_sizes]
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in shapes)
