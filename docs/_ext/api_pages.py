@@ -51,9 +51,9 @@ def _plain(text: str) -> str:
     return "\n".join(_escaped([text]))
 
 
-_INTRODUCTION = """Generated from the docstrings. The names most programs need are those of :mod:`qkan`, :mod:`qkan.bases`,
-:mod:`qkan.circuits`, :mod:`qkan.models`, :mod:`qkan.sklearn` and :mod:`qkan.data`; the others are what these are made of.
-A module or name that begins with an underscore is private.
+_INTRODUCTION = """Generated from the docstrings. The names most programs need are those of :mod:`qkan`,
+:mod:`qkan.bases`, :mod:`qkan.circuits`, :mod:`qkan.models`, :mod:`qkan.sklearn` and :mod:`qkan.data`; the others are
+what these are made of. A module or name that begins with an underscore is private.
 
 """
 

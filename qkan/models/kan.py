@@ -187,6 +187,11 @@ class KAN(Network):
     def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
         """Give an edge back to the basis, in place, with the parameters it had.
 
+        Args:
+            layer: place of the layer, from 0.
+            source: the edge's input.
+            output: its output.
+
         Raises:
             OptionError: the edge is not symbolic.
         """
