@@ -196,6 +196,14 @@ def node_matrix(
     """Matrix and bias of a layer of circuits, see :mod:`qkan.kernels.node_matrix`; float32 on the CPU.
 
     ``None`` where no kernel applies, or where something traces.
+
+    Args:
+        theta: (m, n, P) or (groups, P).
+        weight: (m, n) edge scales, or ``None`` for 1.
+        base: (m, n) weights of the base branch, or ``None``.
+        bias: (m,), or ``None``.
+        shape: (m, n).
+        recipe: circuit and nodes as text, from :func:`qkan.kernels.node_ops.recipe`.
     """
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
     if traced or theta.dtype != torch.float32 or reason_for_reference(theta.dtype, theta.device) is not None:

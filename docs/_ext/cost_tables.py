@@ -41,13 +41,11 @@ def by_nodes(plan: Plan) -> int:
 
 def table() -> str:
     """Circuits of every network, by nodes and row by row."""
-    text = (
-        f"| network | at the nodes, once | row by row, 100 rows | shots at {SHOTS} each, nodes |\n|---|---|---|---|\n"
-    )
+    text = f"| network | at the nodes, once | at {SHOTS} shots each | row by row, 100 rows |\n|---|---|---|---|\n"
     for expression, inputs in NETWORKS.items():
         plan = plan_of(expression, 100, inputs)
         nodes = by_nodes(plan)
-        text += f"| `{expression}` | {nodes:,} | {by_rows(plan):,} | {nodes * SHOTS:,} |\n"
+        text += f"| `{expression}` | {nodes:,} | {nodes * SHOTS:,} | {by_rows(plan):,} |\n"
     return text
 
 

@@ -56,9 +56,7 @@ def write_tutorials(folder: Path, source: Path) -> None:
     notebooks = sorted(source.glob("*.ipynb"))
     for notebook in notebooks:
         shutil.copy(notebook, folder / notebook.name)
-    text = (
-        "# Tutorials\n\nNotebooks with their outputs, run by `make tutorials` from the Python files in `tutorials/`.\n"
-    )
+    text = "# Tutorials\n\nNotebooks with outputs, run by `make tutorials` from the Python files in `tutorials/`.\n"
     (folder / "index.md").write_text(text + _toctree(notebook.stem for notebook in notebooks), encoding="utf-8")
 
 

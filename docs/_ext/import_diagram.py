@@ -1,4 +1,4 @@
-"""The diagram of who imports whom, drawn from the code and from the list that tests/project/test_imports.py enforces."""
+"""The diagram of who imports whom, from the code and from the list that tests/project/test_imports.py enforces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from public_names import ROOT
 
 
 def rooms_and_imports() -> tuple[list[list[str]], dict[str, set[str]]]:
-    """Floors of rooms from the ground up, and the rooms that each imports, from the test's own list and its own scan."""
+    """Floors of rooms from the ground up, and the rooms that each imports, by the list and the scan of the test."""
     spec = importlib.util.spec_from_file_location("import_rules", ROOT / "tests" / "project" / "test_imports.py")
     assert spec is not None
     assert spec.loader is not None

@@ -59,9 +59,7 @@ class Module:
     def listed(self) -> list[str] | None:
         """The names in ``__all__``."""
         for node in self.tree.body:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-            ):
+            if isinstance(node, ast.Assign) and "__all__" in (getattr(target, "id", "") for target in node.targets):
                 return [str(name) for name in ast.literal_eval(node.value)]
         return None
 

@@ -58,6 +58,7 @@ class ConformalSets:
     Raises:
         LeakageError: some of the rows were trained on.
         ShapeError: shapes do not fit, or there are no calibration rows of some class.
+        OptionError: only one of ``rows`` and ``trained`` is given.
     """
 
     def __init__(

@@ -92,6 +92,12 @@ class MeasuredDaruanRows(_Measured, MeasuredRows):
     """DARUAN edges that were measured for certain input rows, where that takes fewer circuits than the nodes do.
 
     While uncertainty is propagated, the inputs differ a little from those rows, and the exact difference is added.
+
+    Args:
+        basis: the trained edges.
+        values: (runs, 1), measured.
+        variances: of the values, the same shape.
+        x: (rows, n) that were measured.
     """
 
     folds = False

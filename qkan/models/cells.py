@@ -130,6 +130,14 @@ class RecurrentCell(nn.Module):
     """Base of all cells: ``gates`` maps [x, h] to the pre-activations of all gates in one.
 
     Subclasses set ``kind``, "lstm" (gates i, f, g, o) or "gru" (r, z and the candidate's two parts).
+
+    Args:
+        input_size: n.
+        hidden_size: H.
+        proj_size: width to which h is projected; 0 leaves it as it is.
+
+    Raises:
+        OptionError: a size is not valid.
     """
 
     kind: ClassVar[str]

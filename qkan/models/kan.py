@@ -263,6 +263,9 @@ class QKAN(KAN):
         reps: repetitions of the re-uploading circuit on every edge.
         **options: options of :class:`~qkan.bases.Daruan` (``ansatz``, ``encoding``, ``frequencies``, ``readout``,
             ``groups``) and of :class:`~qkan.KANLayer` (``base``, ``scale``, ``bias``, ``seed``).
+
+    Raises:
+        OptionError: ``width`` or an option is not valid, or ``basis`` names another basis.
     """
 
     def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
