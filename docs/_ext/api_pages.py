@@ -104,14 +104,17 @@ def _home(module: Any, name: str) -> str:
 
 
 def add_aliases(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
-    """Let every public name lead to the place where its object is described."""
+    """Let every public name, and what is in it, lead to the place where its object is described."""
     objects = env.domains.python_domain.objects
     for module in modules():
         for name, target in _split(module)[1]:
             alias = f"{module.name}.{name}"
-            if alias not in objects and target in objects:
-                found = objects[target]
-                objects[alias] = ObjectEntry(found.docname, found.node_id, found.objtype, aliased=True)
+            inside = [full for full in objects if full.startswith(f"{target}.")]  # methods and attributes
+            for full in [target, *inside]:
+                again = alias + full.removeprefix(target)
+                if again not in objects and full in objects:
+                    found = objects[full]
+                    objects[again] = ObjectEntry(found.docname, found.node_id, found.objtype, aliased=True)
     return ()
 
 

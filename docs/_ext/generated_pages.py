@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ RESULTS = {
     "experiments": ("Reproductions", "Tables of the literature under one protocol, as `qkan reproduce` wrote them."),
 }
 
+#: Pages in docs/ that a command wrote too: listed with the results of that folder where they have been written.
+MEASURED = {"benchmarks": ("bases",)}
+
 
 def write_pages(app: Sphinx) -> None:
     """Write all generated pages anew."""
@@ -26,7 +30,8 @@ def write_pages(app: Sphinx) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     write_api(folder / "api")
     for name, (title, text) in RESULTS.items():
-        write_results(folder / name, ROOT / name / "results", title, text)
+        measured = [f"/{page}" for page in MEASURED.get(name, ()) if (Path(app.srcdir) / f"{page}.md").is_file()]
+        write_results(folder / name, ROOT / name / "results", title, text, measured)
     write_tutorials(folder / "tutorials", ROOT / "tutorials")
     write_command_line(folder / "cli.md")
     import_diagram.draw(folder / "imports.svg")
@@ -36,8 +41,8 @@ def write_pages(app: Sphinx) -> None:
     (folder / "plan.txt").write_text(f"{cost_tables.example()}\n", encoding="utf-8")
 
 
-def write_results(folder: Path, source: Path, title: str, text: str) -> None:
-    """Copy every Markdown file of results, with the files it links to, and list them on an index page."""
+def write_results(folder: Path, source: Path, title: str, text: str, further: Sequence[str] = ()) -> None:
+    """Copy every Markdown file of results with the files it links to; list these and further pages on an index page."""
     folder.mkdir(parents=True)
     pages = sorted(source.glob("*.md"))
     for page in pages:
@@ -47,7 +52,7 @@ def write_results(folder: Path, source: Path, title: str, text: str) -> None:
             if (source / name).is_file():
                 shutil.copy(source / name, folder / name)
     text = f"# {title}\n\n{text} The pages are the committed files, unchanged.\n"
-    (folder / "index.md").write_text(text + _toctree(page.stem for page in pages), encoding="utf-8")
+    (folder / "index.md").write_text(text + _toctree([*(page.stem for page in pages), *further]), encoding="utf-8")
 
 
 def write_tutorials(folder: Path, source: Path) -> None:
