@@ -61,13 +61,23 @@ METHODS = (
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table.
+
+    Args:
+        header: names of the columns.
+        rows: cells, as many in each as there are columns.
+    """
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def span(found: Interval | PairedTest, sign: str = "") -> str:
-    """Mean with its interval; ``sign`` is "+" for differences."""
+    """Mean with its interval; ``sign`` is "+" for differences.
+
+    Args:
+        found: an interval, or a test with one.
+        sign: "+" writes the sign of positive numbers, as for differences.
+    """
     return f"{found.mean:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 

@@ -1,4 +1,4 @@
-"""Every tutorial and the README's example run from top to bottom."""
+"""Every tutorial runs from top to bottom, and the README names what exists."""
 
 from __future__ import annotations
 
@@ -26,18 +26,6 @@ def test_tutorial_runs(script, tmp_path):
 
 def test_there_are_tutorials():
     assert SCRIPTS
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_examples_run(page, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
-    assert blocks
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
 
 
 def test_readme_commands_exist():
