@@ -38,7 +38,12 @@ class Grid(NamedTuple):
 
 
 def features_reference(x: Tensor, grid: Grid) -> Tensor:
-    """The splines of x (...), (..., K), in plain PyTorch."""
+    """The splines of x (...), (..., K), in plain PyTorch.
+
+    Args:
+        x: any shape.
+        grid: first middle, step and number K of the splines.
+    """
     found = spline_ops.cubic_reference(x.clamp(grid.low, grid.high), grid.first, grid.step, grid.splines)
     if grid.tail == 0:
         return found

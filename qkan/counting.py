@@ -43,6 +43,10 @@ def count(model: nn.Module, rows: int = 1) -> Count:
     """Parameters of any module, and FLOPs of its KAN layers, linear layers and learned activations for ``rows`` rows.
 
     Each layer is taken to run once; checked against ``torch.utils.flop_counter``.
+
+    Args:
+        model: any module.
+        rows: rows in the pass whose FLOPs are counted.
     """
     check_positive("rows", rows, 0)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]

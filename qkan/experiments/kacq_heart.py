@@ -49,7 +49,11 @@ class Plan:
     folds: int | None = None
 
     def check(self) -> None:
-        """Raise :class:`OptionError` for an unknown name or a number out of range."""
+        """Raise :class:`OptionError` for an unknown name or a number out of range.
+
+        Raises:
+            OptionError: one is out of range or not known.
+        """
         for table in self.tables:
             check_choice("table", table, TITLES)
         for model in self.models:
@@ -73,6 +77,12 @@ def one_run(table: str, model: str, fold: str, recipe: dict[str, Any]) -> dict[s
     """Train and score one model on one fold; arguments and result in JSON types.
 
     In the protocol "published" networks are stopped by the test rows themselves, as published.
+
+    Args:
+        table: name of the table.
+        model: name of the classifier.
+        fold: name of the fold.
+        recipe: settings of the model, in JSON types.
     """
     entry = MODELS[model]
     preset = "published" if table == "published" else "compact"

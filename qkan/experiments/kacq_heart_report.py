@@ -37,7 +37,14 @@ DIGITS = 5
 
 
 def save(outcome: Outcome, folder: Path, command: str, name: str = "kacq-heart") -> list[Path]:
-    """Write ``name``.md, ``name``.json and the pictures into ``folder``; return their paths, the two texts first."""
+    """Write ``name``.md, ``name``.json and the pictures into ``folder``; return their paths, the two texts first.
+
+    Args:
+        outcome: what was run.
+        folder: where to write.
+        command: the command line, for the text.
+        name: of the files.
+    """
     from qkan.report import png
 
     outcome = from_json(to_json(outcome, command))
@@ -61,7 +68,12 @@ def main_tables(outcome: Outcome) -> list[Table]:
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
-    """Settings, environment and all scores fold by fold, in JSON types; an entry's runs are columns by key."""
+    """Settings, environment and all scores fold by fold, in JSON types; an entry's runs are columns by key.
+
+    Args:
+        outcome: what was run.
+        command: the command line.
+    """
     return {
         "command": command,
         "versions": versions(*BOOSTING),
@@ -148,7 +160,14 @@ def summary(outcome: Outcome) -> str:
 
 
 def markdown(outcome: Outcome, found: Mapping[str, list[Comparison]], command: str, pictures: Mapping[str, str]) -> str:
-    """The whole text; ``pictures`` are file names by the keys of :func:`figures`."""
+    """The whole text; ``pictures`` are file names by the keys of :func:`figures`.
+
+    Args:
+        outcome: what was run.
+        found: comparisons by table.
+        command: the command line.
+        pictures: file names by the keys of :func:`figures`.
+    """
     parts = ["# Heart disease: KACQ-DCNN beside classical, quantum and hybrid classifiers", f"Made by `{command}`."]
     if found_short := summary(outcome):
         parts += ["## What was found", found_short, "## How to read the tables", tables.METHODS]
@@ -217,7 +236,12 @@ def _beside_baseline(table: Table) -> list[Comparison]:
 
 
 def figures(outcome: Outcome, found: Mapping[str, list[Comparison]]) -> dict[str, Any]:
-    """Matplotlib figures by name: ranking, average ranks and posterior bars of every main table."""
+    """Matplotlib figures by name: ranking, average ranks and posterior bars of every main table.
+
+    Args:
+        outcome: what was run.
+        found: comparisons by table.
+    """
     drawn = {}
     for table in main_tables(outcome):
         groups = {entry.model: entry.group for entry in table.entries}

@@ -62,7 +62,12 @@ METHODS = (
 
 
 def span(found: Interval | PairedTest, sign: str = "") -> str:
-    """Mean with its interval; ``sign`` is "+" for differences."""
+    """Mean with its interval; ``sign`` is "+" for differences.
+
+    Args:
+        found: an interval, or a test with one.
+        sign: "+" writes the sign of positive numbers, as for differences.
+    """
     return f"{found.mean:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 

@@ -18,7 +18,14 @@ FEWER = 0.79
 
 
 def save(outcome: Outcome, folder: Path, command: str, name: str = "qkan-lstm") -> list[Path]:
-    """Write ``name``.md, .json and .png into ``folder``; return their paths."""
+    """Write ``name``.md, .json and .png into ``folder``; return their paths.
+
+    Args:
+        outcome: what was run.
+        folder: where to write.
+        command: the command line, for the text.
+        name: of the files.
+    """
     from qkan.report import png
 
     comparisons = compare(outcome)
@@ -34,7 +41,13 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "qkan-lstm") 
 
 
 def to_json(outcome: Outcome, comparisons: list[Comparison], command: str) -> dict[str, Any]:
-    """All numbers, in JSON types."""
+    """All numbers, in JSON types.
+
+    Args:
+        outcome: what was run.
+        comparisons: tests between models.
+        command: the command line.
+    """
     return {
         "command": command,
         "versions": versions(),
@@ -57,7 +70,14 @@ def to_json(outcome: Outcome, comparisons: list[Comparison], command: str) -> di
 
 
 def markdown(outcome: Outcome, comparisons: list[Comparison], command: str, picture: str) -> str:
-    """The whole text."""
+    """The whole text.
+
+    Args:
+        outcome: what was run.
+        comparisons: tests between models.
+        command: the command line.
+        picture: file name of the figure.
+    """
     plan = outcome.plan
     parts = [
         "# QKAN-LSTM beside LSTM, GRU, QLSTM and HQKAN-LSTM",

@@ -44,7 +44,11 @@ class Choices:
     backend: str = "loky"
 
     def check(self, name: str) -> None:
-        """Raise :class:`OptionError` where a value is unknown or does not fit the experiment."""
+        """Raise :class:`OptionError` where a value is unknown or does not fit the experiment.
+
+        Raises:
+            OptionError: one is out of range, or does not belong to the experiment.
+        """
         check_choice("name", name, EXPERIMENTS)
         check_choice("protocol", self.protocol, PROTOCOLS)
         check_choice("backend", self.backend, grid.BACKENDS)
@@ -70,6 +74,13 @@ def run(
     name: str, folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]
 ) -> tuple[str, list[Path]]:
     """Run what ``folder`` does not hold yet and write the results there.
+
+    Args:
+        name: of the experiment.
+        folder: keeps every run, and gets the results.
+        choices: what the user chose.
+        progress: show a progress bar.
+        warn: called with a sentence for every warning.
 
     Returns:
         What was found, in Markdown, and the files written, text first.

@@ -187,6 +187,11 @@ class KAN(Network):
     def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
         """Give an edge back to the basis, in place, with the parameters it had.
 
+        Args:
+            layer: place of the layer, from 0.
+            source: the edge's input.
+            output: its output.
+
         Raises:
             OptionError: the edge is not symbolic.
         """
@@ -258,6 +263,9 @@ class QKAN(KAN):
         reps: repetitions of the re-uploading circuit on every edge.
         **options: options of :class:`~qkan.bases.Daruan` (``ansatz``, ``encoding``, ``frequencies``, ``readout``,
             ``groups``) and of :class:`~qkan.KANLayer` (``base``, ``scale``, ``bias``, ``seed``).
+
+    Raises:
+        OptionError: ``width`` or an option is not valid, or ``basis`` names another basis.
     """
 
     def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
