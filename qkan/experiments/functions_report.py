@@ -60,7 +60,7 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "functions") 
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
-    """The command, plan, environment and all results of an outcome, in JSON types; an entry's runs are columns by key."""
+    """The command, plan, versions and results of an outcome, in JSON types; an entry's runs are columns by key."""
     columns = [
         asdict(entry) | {"runs": {key: [run[key] for run in entry.runs] for key in entry.runs[0]}}
         for entry in outcome.entries
