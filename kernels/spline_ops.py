@@ -110,11 +110,11 @@ def scaled_backward(grad: Tensor, coefficients: Tensor, weight: Tensor) -> tuple
     """
     from qkan.kernels import numba_cpu, spline_cpu
 
-    made = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (coefficients, weight)]
-    work, threads, count = grad.numel(), torch.get_num_threads(), (0,) * grad.shape[-1]
-    numba_cpu.run(spline_cpu.SCALED, work, threads, *flat(grad, weight, made[0]), count)
-    numba_cpu.run(spline_cpu.PRODUCTS, work, threads, *flat(grad, coefficients, made[1]), count)
-    return made[0], made[1]
+    by_coefficients = grad.clone(memory_format=torch.contiguous_format)
+    by_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    tensors = flat(by_coefficients, coefficients, weight, by_weight)
+    numba_cpu.run(spline_cpu.SCALED_BACKWARD, grad.numel(), torch.get_num_threads(), *tensors, (0,) * grad.shape[-1])
+    return by_coefficients, by_weight
 
 
 @scaled_backward.register_fake

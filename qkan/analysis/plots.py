@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from qkan.analysis.calibration import Reliability
 from qkan.analysis.conformal import SetReport
+from qkan.analysis.coverage import binomial_interval
 from qkan.analysis.explain import Explanation, import_shap, kept_random_state
 from qkan.analysis.importance import global_importance
 from qkan.analysis.selective import RiskCoverage
@@ -65,7 +66,9 @@ def coverage(reports: Sequence[SetReport], axes: Any = None) -> Figure:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, axes: Any = None) -> Figure:
-    """Accuracy against confidence in bins of the top probability; area of a point is its share of rows.
+    """Accuracy against confidence in bins of the top probability, with exact 95 % intervals.
+
+    The area of a point is its share of the rows.
 
     Args:
         labels: (rows,) true classes as indices.
@@ -79,7 +82,9 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, a
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     for bin_ in np.unique(index):
         own = index == bin_
-        axes.scatter(confidence[own].mean(), correct[own].mean(), s=20 + 300 * own.mean(), color=BLUE, alpha=0.7)
+        place, ends = confidence[own].mean(), binomial_interval(correct[own])
+        axes.plot([place, place], ends, color=GREY, lw=1, zorder=1)
+        axes.scatter(place, correct[own].mean(), s=20 + 300 * own.mean(), color=BLUE, alpha=0.7, zorder=2)
     low = 1 / probabilities.shape[1]
     axes.plot([low, 1], [low, 1], color=GREY, lw=1, ls=":")
     axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(low - 0.03, 1.03), ylim=(-0.03, 1.06))

@@ -43,7 +43,7 @@ class Plan:
     """
 
     tables: tuple[str, ...] = PROTOCOLS["honest"]
-    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 8, "breast_cancer": 2})
+    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 10, "breast_cancer": 2})
     models: tuple[str, ...] = tuple(MODELS)
     recipe: Recipe = field(default_factory=Recipe)
     folds: int | None = None

@@ -24,6 +24,7 @@ from qkan.experiments.kacq_heart_comparison import (
     reading,
 )
 from qkan.experiments.kacq_heart_results import Entry, Outcome, Table
+from qkan.experiments.written import json_by_entry
 from qkan.saving import write_atomic
 
 #: Tables whose folds are not those of cross-validation within one data set.
@@ -52,7 +53,7 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "kacq-heart")
     files = {key: f"{name}-{key}.png" for key in pictures}
     content = {
         f"{name}.md": markdown(outcome, found, command, files).encode(),
-        f"{name}.json": dumps(to_json(outcome, command)).encode(),
+        f"{name}.json": json_by_entry(to_json(outcome, command)).encode(),
         **{files[key]: png(figure) for key, figure in pictures.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,13 +103,6 @@ def from_json(content: Mapping[str, Any]) -> Outcome:
         runs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         entries.setdefault(one["table"], []).append(Entry(one["model"], one["group"], runs))
     return Outcome([Table(**one, entries=entries[one["name"]]) for one in content["tables"]], content["settings"])
-
-
-def dumps(content: Mapping[str, Any]) -> str:
-    """JSON text with one line per entry: thousands of scores stay readable beside each other."""
-    head = json.dumps({key: value for key, value in content.items() if key != "entries"}, indent=1)
-    lines = ",\n  ".join(json.dumps(entry) for entry in content["entries"])
-    return f'{head[:-2]},\n "entries": [\n  {lines}\n ]\n}}\n'
 
 
 def _rounded(value: Any) -> Any:

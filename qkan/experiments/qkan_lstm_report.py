@@ -9,6 +9,7 @@ from typing import Any
 
 from qkan.experiments.environment import versions
 from qkan.experiments.qkan_lstm import EQUAL, PUBLISHED, REFERENCE, Comparison, Entry, Outcome, compare
+from qkan.experiments.written import markdown_table
 from qkan.saving import write_atomic
 
 NAMES = {"lstm": "LSTM", "gru": "GRU", "qlstm": "QLSTM", "qkan-lstm": "QKAN-LSTM", "hqkan-lstm": "HQKAN-LSTM"}
@@ -106,11 +107,6 @@ def markdown(outcome: Outcome, comparisons: list[Comparison], command: str, pict
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _series_table(outcome: Outcome, series: str) -> str:
     header = ["model", "hidden", "trainable", "frozen", "MSE", "MAE", "R²", "s/epoch", "compared at"]
     rows = []
@@ -132,7 +128,7 @@ def _series_table(outcome: Outcome, series: str) -> str:
     for name, score in outcome.baselines[series].items():
         row = [name, "", str(score["trainable"]), "0", f"{score['mse']:.2e}", f"{score['mae']:.2e}"]
         rows.append([*row, f"{score['r2']:.4f}", "", "baseline"])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _spread(entry: Entry, key: str) -> str:
@@ -146,11 +142,11 @@ def _comparison_table(comparisons: list[Comparison]) -> str:
         interval = f"{mean:+.2e} [{low:+.2e}, {high:+.2e}]"
         model = f"{NAMES[one.entry.model]} ({one.entry.hidden})"
         rows.append([one.entry.series, model, f"{one.entry.trainable:,}", one.setting, interval, f"{one.p:.3f}"])
-    return _table(["series", "model (hidden)", "trainable", "setting", "MSE difference", "p"], rows)
+    return markdown_table(["series", "model (hidden)", "trainable", "setting", "MSE difference", "p"], rows)
 
 
 def _published_table() -> str:
-    return _table(["data", "model", "figure", "known from"], [list(row) for row in PUBLISHED])
+    return markdown_table(["data", "model", "figure", "known from"], [list(row) for row in PUBLISHED])
 
 
 def claim(outcome: Outcome) -> str:

@@ -67,7 +67,7 @@ class KAN(Network):
         **basis_options: Any,
     ):
         super().__init__()
-        self.width = _check_width(width)
+        self.width = check_width(width)
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         formulas = [None] * len(seeds) if symbolic is None else symbolic
@@ -287,7 +287,8 @@ class QKAN(KAN):
         return convert(state_dict, width, reps, ansatz, **options)
 
 
-def _check_width(width: Sequence[int]) -> list[int]:
+def check_width(width: Sequence[int]) -> list[int]:
+    """The widths as a list, or :class:`OptionError` unless they are two or more whole numbers of at least 1."""
     if not isinstance(width, Sequence) or isinstance(width, str) or len(width) < 2:
         raise OptionError(f"width={width!r} must list at least an input and an output size, such as [2, 5, 1].")
     return [check_positive("width", size) for size in width]
