@@ -144,6 +144,13 @@ def kan_parameters(n: int, m: int, grid: int, k: int, shortcut: bool = False) ->
 
     Two numbers per edge are the weights of spline and base branch. ``shortcut`` adds nm, as the published rule does for
     a base branch although it has counted one. Without it the rule is what :class:`~qkan.KANLayer` has.
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+        shortcut: count the base branch as the published rule does.
     """
     return n * m * (grid + k + 2 + int(shortcut)) + m
 
@@ -154,6 +161,13 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
     nm (9k (G + 1.5k) + 2G - 2.5k + 1), and for the base branch FLOPs(σ) n + 2nm: the recursion of Cox and de Boor, run
     on every edge as pykan does. :func:`row_flops` counts the far cheaper way in which it is done here.
 
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+        activation: σ of the base branch; ``None`` where there is none.
+
     Raises:
         OptionError: an unknown activation.
     """
@@ -162,12 +176,22 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
 
 
 def mlp_parameters(n: int, m: int) -> int:
-    """Parameters of a linear map with bias: nm + m."""
+    """Parameters of a linear map with bias: nm + m.
+
+    Args:
+        n: inputs.
+        m: outputs.
+    """
     return n * m + m
 
 
 def mlp_flops(n: int, m: int, activation: str = "silu") -> int:
     """Operations of a linear map and an activation on one row, by the rule of KANbeFair: 2nm + FLOPs(σ) m.
+
+    Args:
+        n: inputs.
+        m: outputs.
+        activation: σ.
 
     Raises:
         OptionError: an unknown activation.
@@ -176,7 +200,14 @@ def mlp_flops(n: int, m: int, activation: str = "silu") -> int:
 
 
 def bspline_mlp_parameters(n: int, m: int, grid: int, k: int) -> int:
-    """Parameters of a linear map with bias and a learned spline on every output: m (n + 1) + m (G + k)."""
+    """Parameters of a linear map with bias and a learned spline on every output: m (n + 1) + m (G + k).
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+    """
     return m * (n + 1) + m * (grid + k)
 
 
@@ -184,6 +215,12 @@ def bspline_mlp_flops(n: int, m: int, grid: int, k: int) -> float:
     """Operations of a linear map and a learned spline on every output, on one row, by the rule of KANbeFair.
 
     2nm + m (9k (G + 1.5k) + 2G - 2.5k - 1).
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
     """
     return 2 * n * m + m * _recursion_flops(grid, k)
 

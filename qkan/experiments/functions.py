@@ -152,7 +152,13 @@ FAST = Plan(2, Protocol(200, 50, 200, steps=4, patience=4), ("I.6.2", "I.16.6", 
 
 @cache
 def width_of(kind: str, inputs: int, setting: str) -> int:
-    """The width at which the count of "parameters" or "FLOPs" is nearest to the reference's; ties go down."""
+    """The width at which the count of "parameters" or "FLOPs" is nearest to the reference's; ties go down.
+
+    Args:
+        kind: name of the model.
+        inputs: of the function.
+        setting: name of :data:`SETTINGS`.
+    """
     measure = SETTINGS[setting]
     target = measure(KINDS[REFERENCE].build(inputs, NODES, 0))
     width = 1
@@ -167,6 +173,13 @@ def one_run(function: str, kind: str, width: int, seed: int, protocol: dict[str,
 
     Errors are root mean squares in units of the standard deviation of the training labels. Test rows are looked at
     once, after training.
+
+    Args:
+        function: name of the formula.
+        kind: name of the model.
+        width: hidden nodes, or units of each hidden layer.
+        seed: of rows and initial values.
+        protocol: how to train, in JSON types.
     """
     settings = Protocol(**protocol)
     data = function_dataset(function, settings.train, settings.validation, settings.test, seed)
@@ -240,7 +253,12 @@ class Outcome:
     entries: list[Entry]
 
     def of(self, setting: str, kind: str) -> list[Entry]:
-        """A model's entries in one setting, in the order of the functions."""
+        """A model's entries in one setting, in the order of the functions.
+
+        Args:
+            setting: name of :data:`SETTINGS`.
+            kind: name of the model.
+        """
         return [entry for entry in self.entries if (entry.setting, entry.kind) == (setting, kind)]
 
     def scores(self, setting: str) -> dict[str, list[float]]:
@@ -252,6 +270,13 @@ def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = 
     """Train everything that ``folder`` does not hold yet.
 
     A model that has the same width in both settings is trained once.
+
+    Args:
+        folder: keeps every run.
+        plan: functions, models and seeds; all of them if ``None``.
+        jobs: processes.
+        progress: show a progress bar.
+        backend: of joblib.
 
     Raises:
         DataError: ``folder`` holds something else under the name of a result.
@@ -315,7 +340,12 @@ class Comparison:
 
 
 def compare(outcome: Outcome, setting: str) -> Comparison:
-    """Ranks and all pairs of models, over the functions; without tests for a single function."""
+    """Ranks and all pairs of models, over the functions; without tests for a single function.
+
+    Args:
+        outcome: what was run.
+        setting: name of :data:`SETTINGS`.
+    """
     scores = outcome.scores(setting)
     several = len(outcome.plan.functions) > 1
     ranking = friedman(scores, larger=False) if several and len(scores) > 2 else None
