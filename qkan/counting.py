@@ -142,15 +142,15 @@ _FEATURES: dict[type, Callable[[Any], int]] = {
 def kan_parameters(n: int, m: int, grid: int, k: int, shortcut: bool = False) -> int:
     """Parameters of a layer of B-spline edges by the rule of KANbeFair (arXiv 2407.16674): nm (G + k + 2) + m.
 
-    Two numbers per edge are the weights of spline and base branch. ``shortcut`` adds nm, as the published rule does for
-    a base branch although it has counted one. Without it the rule is what :class:`~qkan.KANLayer` has.
+    Two numbers per edge are the weights of spline and base branch.
 
     Args:
         n: inputs.
         m: outputs.
         grid: intervals G.
         k: degree.
-        shortcut: count the base branch as the published rule does.
+        shortcut: add nm, as the published rule does for a base branch although it has counted one. Without it the
+            rule is what :class:`~qkan.KANLayer` has.
     """
     return n * m * (grid + k + 2 + int(shortcut)) + m
 
@@ -166,7 +166,7 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
         m: outputs.
         grid: intervals G.
         k: degree.
-        activation: σ of the base branch; ``None`` where there is none.
+        activation: σ of the base branch, a name of :data:`ACTIVATION_FLOPS`; ``None`` without one.
 
     Raises:
         OptionError: an unknown activation.
@@ -176,12 +176,7 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
 
 
 def mlp_parameters(n: int, m: int) -> int:
-    """Parameters of a linear map with bias: nm + m.
-
-    Args:
-        n: inputs.
-        m: outputs.
-    """
+    """Parameters of a linear map with bias from n inputs to m outputs: nm + m."""
     return n * m + m
 
 
@@ -191,7 +186,7 @@ def mlp_flops(n: int, m: int, activation: str = "silu") -> int:
     Args:
         n: inputs.
         m: outputs.
-        activation: σ.
+        activation: σ, a name of :data:`ACTIVATION_FLOPS`.
 
     Raises:
         OptionError: an unknown activation.
