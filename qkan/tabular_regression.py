@@ -41,6 +41,10 @@ class TabularRegressor(TabularModel):
     def calibrate(self, X: pd.DataFrame, y: Any) -> TabularRegressor:
         """Set up prediction intervals from labelled rows.
 
+        Args:
+            X: (rows, columns), not trained on.
+            y: true values (rows,).
+
         Raises:
             LeakageError: some of the rows were trained on, or decided when training stopped.
         """

@@ -35,7 +35,14 @@ def errors(targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
 def bootstrap_errors(
     targets: np.ndarray, predictions: np.ndarray, resamples: int = 1000, seed: int | None = 0
 ) -> dict[str, Estimate]:
-    """Every metric with a 95 % percentile interval over resamples of the rows."""
+    """Every metric with a 95 % percentile interval over resamples of the rows.
+
+    Args:
+        targets: (rows,) true values.
+        predictions: (rows,).
+        resamples: drawn with replacement.
+        seed: of a local generator.
+    """
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     point = errors(targets, predictions)
     random = np.random.default_rng(seed)

@@ -39,7 +39,12 @@ def predicted_against_true(targets: np.ndarray, intervals: Intervals, name: str)
 
 
 def importance(rows: Sequence[tuple[str, float, float]], count: int = 12) -> Figure:
-    """Bars of the rise of the error when a column is shuffled, largest first; ``rows`` (column, rise, deviation)."""
+    """Bars of the rise of the error when a column is shuffled.
+
+    Args:
+        rows: (column, rise, standard deviation) of every column, largest first.
+        count: bars at most.
+    """
     shown = list(rows[:count])[::-1]
     figure = Figure(figsize=(5.6, 0.28 * count + 1.0), layout="constrained")
     axes = figure.subplots()

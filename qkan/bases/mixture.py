@@ -192,6 +192,9 @@ class Mixture(FeatureBasis):
         Returns:
             The member itself, copied, or a :class:`Selected` basis with ``gate="edge"``; and weights (m, n), so that
             every edge is exactly what this member added to it.
+
+        Raises:
+            OptionError: with ``gate="edge"``: every edge is pruned, or circuits were measured.
         """
         chosen, weights = self.chosen(), torch.stack(self.weights())
         factor = torch.gather(weights, 0, chosen.unsqueeze(0))[0].detach().to(self.logits.dtype)

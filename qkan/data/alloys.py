@@ -137,7 +137,12 @@ def strength(frame: pd.DataFrame) -> np.ndarray:
 
 
 def about(rows: int, seed: int) -> str:
-    """A page about the table, in Markdown: that it is generated, how, and what each column holds."""
+    """A page about the table, in Markdown: that it is generated, how, and what each column holds.
+
+    Args:
+        rows: of the table.
+        seed: it was drawn with.
+    """
     lines = [f"| `{name}` | {text} |" for name, text in COLUMNS.items()]
     return "\n".join(
         [

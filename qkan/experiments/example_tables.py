@@ -13,6 +13,12 @@ NAMES = ("alloys",)
 def write(name: str, path: str | Path, rows: int = 400, seed: int = 0) -> tuple[Path, Path]:
     """Write a generated table as CSV to ``path`` and a page about its columns beside it, NAME-about.md; their paths.
 
+    Args:
+        name: "alloys".
+        path: of the CSV file.
+        rows: of the table.
+        seed: of everything random.
+
     Raises:
         OptionError: the name or a number is not valid, ``path`` does not end in .csv, its folder does not exist, or
             one of the files does.

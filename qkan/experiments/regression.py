@@ -69,6 +69,12 @@ class Results:
 def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
     """Train, evaluate and write ``out`` (report.html, metrics.json, overview.png, model/), whole or not at all.
 
+    Args:
+        table: with a target of numbers.
+        settings: of the run.
+        out: folder to write.
+        console: a rich ``Console`` for progress.
+
     Raises:
         QKANError: bad data, settings or output folder.
     """

@@ -75,7 +75,11 @@ class Settings:
     group: str | None = None
 
     def check(self) -> None:
-        """Raise :class:`OptionError` if a setting is out of range."""
+        """Raise :class:`OptionError` if a setting is out of range.
+
+        Raises:
+            OptionError: one is out of range or not known.
+        """
         check_choice("model", self.model, MODELS)
         if self.model in _NO_HIDDEN and self.hidden is not None:
             raise OptionError(f"hidden={self.hidden} does not fit model={self.model!r}, {_NO_HIDDEN[self.model]}.")
@@ -88,7 +92,11 @@ class Settings:
         self.torch_device()
 
     def torch_device(self) -> str:
-        """The device as torch names it."""
+        """The device as torch names it.
+
+        Raises:
+            OptionError: this machine has no such device.
+        """
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -120,6 +128,12 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
     ``out`` appears in one step when everything is ready; on any error or interruption nothing is left behind.
 
+    Args:
+        table: the data.
+        settings: model and training.
+        out: folder to write.
+        console: a Rich console for progress.
+
     Raises:
         QKANError: bad data, settings or output folder.
     """
@@ -142,7 +156,14 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
 
 def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularModel:
-    """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
+    """A model fitted on the training rows, stopped early on the validation rows, and calibrated.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        verbose: show a progress bar.
+    """
     options: dict[str, Any] = {
         "epochs": settings.epochs,
         "batch_size": max(64, len(split.train) // 64),  # keeps large tables at some 64 steps an epoch
@@ -177,7 +198,14 @@ def _classifier(settings: Settings, options: dict[str, Any]) -> Any:
 
 
 def measure(table: Table, split: Split, settings: Settings, model: TabularModel) -> Results:
-    """Metrics of the model and the baselines, and prediction sets, all on the test rows."""
+    """Metrics of the model and the baselines, and prediction sets, all on the test rows.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        model: fitted and calibrated.
+    """
     X, y = table.features.iloc[split.test], table.target.iloc[split.test]
     labels = np.searchsorted(model.classes, y.to_numpy())
     probabilities = model.predict_proba(model.conform(X, unseen="missing"))
@@ -217,7 +245,12 @@ def _explain(table: Table, split: Split, settings: Settings, model: TabularModel
 
 
 def describe(table: Table, split: Split) -> list[str]:
-    """What is to be said of a table and its parts before training, one sentence a line."""
+    """What is to be said of a table and its parts before training, one sentence a line.
+
+    Args:
+        table: the table.
+        split: its parts.
+    """
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in split.parts().items())
     lines = [f"{table.name}: {len(table.target)} rows, {table.features.shape[1]} features; {sizes}"]
     if split.repeated:
@@ -286,7 +319,13 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
 
 
 def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json.
+
+    Args:
+        table: the data.
+        settings: model and training.
+        results: what was found.
+    """
     explanation = results.explanation
     return {
         "format": FORMAT,

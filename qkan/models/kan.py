@@ -20,6 +20,7 @@ from qkan.layers import KANLayer
 from qkan.models import symbolic
 from qkan.models.attribution import Attribution, attribute
 from qkan.models.base import Network, saved_as_own_kind
+from qkan.models.grid import GridReport, update_grid
 from qkan.models.pruning import Pruning, prune
 from qkan.models.symbolic import SymbolicReport
 
@@ -71,7 +72,7 @@ class KAN(Network):
         **basis_options: Any,
     ):
         super().__init__()
-        self.width = _check_width(width)
+        self.width = check_width(width)
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         formulas = [None] * len(seeds) if symbolic is None else symbolic
@@ -151,6 +152,25 @@ class KAN(Network):
         )
         return finer
 
+    def update_grid(self, x: Rows = None, grid_eps: float = 0.02) -> GridReport:
+        """Move the grids of all layers to samples x (rows, n) and keep the functions there, in place, as pykan does.
+
+        Without x, to the inputs of the last :meth:`fit`; see :func:`qkan.models.grid.update_grid` and the basis's
+        method. An optimiser at work has to be made anew afterwards; ``fit(update_grid=True)`` does so.
+
+        Args:
+            x: samples.
+            grid_eps: share of equal spacing in the new grid; 0.02 as in pykan.
+
+        Returns:
+            The relative residual and ranks of every layer, and the relative change of the outputs.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted; the basis has no grid to update; or too few samples.
+            NonFiniteError: NaN or infinity among the samples.
+        """
+        return update_grid(self, self._rows(x, "update_grid"), grid_eps)
+
     def compile_inference(self) -> nn.Sequential:
         """The network for inference, every layer frozen: where layers fold into coefficients, no circuit runs any more.
 
@@ -217,6 +237,11 @@ class KAN(Network):
 
     def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
         """Give an edge back to the basis, in place, with the parameters it had.
+
+        Args:
+            layer: place of the layer, from 0.
+            source: the edge's input.
+            output: its output.
 
         Raises:
             OptionError: the edge is not symbolic.
@@ -291,6 +316,9 @@ class QKAN(KAN):
         reps: repetitions of the re-uploading circuit on every edge.
         **options: options of :class:`~qkan.bases.Daruan` (``ansatz``, ``encoding``, ``frequencies``, ``readout``,
             ``groups``) and of :class:`~qkan.KANLayer` (``base``, ``scale``, ``bias``, ``seed``).
+
+    Raises:
+        OptionError: ``width`` or an option is not valid, or ``basis`` names another basis.
     """
 
     def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
@@ -312,7 +340,8 @@ class QKAN(KAN):
         return convert(state_dict, width, reps, ansatz, **options)
 
 
-def _check_width(width: Sequence[int]) -> list[int]:
+def check_width(width: Sequence[int]) -> list[int]:
+    """The widths as a list, or :class:`OptionError` unless they are two or more whole numbers of at least 1."""
     if not isinstance(width, Sequence) or isinstance(width, str) or len(width) < 2:
         raise OptionError(f"width={width!r} must list at least an input and an output size, such as [2, 5, 1].")
     return [check_positive("width", size) for size in width]

@@ -13,10 +13,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from qkan import training
+from qkan import bases, training
 from qkan.errors import OptionError, check_positive
 from qkan.models.base import Network
 from qkan.models.dcnn import class_probabilities, cross_entropy
+
+#: Where standardised inputs mostly lie, within three standard deviations: the interval of bases that have one.
+STANDARDISED = (-3.0, 3.0)
+
+
+def for_standardised(basis: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a basis, with the interval that suits standardised inputs unless they name another."""
+    known, found = bases.options(basis), dict(options)
+    if "grid_range" in known:
+        found.setdefault("grid_range", STANDARDISED)
+    if "domain" in known and found.get("extend", "tanh") != "tanh":  # tanh of it suits such inputs as it is
+        found.setdefault("domain", STANDARDISED)
+    return found
 
 
 class NetworkEstimator(BaseEstimator):

@@ -14,12 +14,10 @@ from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.models import KAAM, LogisticKAN
 from qkan.models.additive import weighted_cross_entropy
 from qkan.models.dcnn import cross_entropy
-from qkan.sklearn._base import Classifier
+from qkan.sklearn._base import Classifier, for_standardised
 
 #: Training rows that are kept as reference of the contributions.
 REFERENCE = 500
-#: Grid of bases that have one on inputs of unit variance.
-RANGE = (-3.0, 3.0)
 
 
 class _AdditiveClassifier(Classifier):
@@ -30,10 +28,7 @@ class _AdditiveClassifier(Classifier):
     class_weight: Any
 
     def _options(self) -> dict[str, Any]:
-        options = dict(self.basis_options or {})
-        if self.basis == "bspline":  # standardised inputs mostly lie within three standard deviations
-            options.setdefault("grid_range", RANGE)
-        return {"basis": self.basis, **options}
+        return {"basis": self.basis, **for_standardised(self.basis, self.basis_options or {})}
 
     def _loss(self, labels: torch.Tensor) -> Any:
         if self.class_weight is None:
@@ -50,8 +45,8 @@ class LogisticKANClassifier(_AdditiveClassifier):
     Args:
         basis: any basis; "daruan" makes the edges circuits.
         hidden: widths of the hidden layers.
-        basis_options: options of the basis and of :class:`qkan.KAN`, e.g. ``{"grid": 8}``. B-spline grids cover (-3, 3)
-            unless ``grid_range`` is given.
+        basis_options: options of the basis and of :class:`qkan.KAN`, e.g. ``{"grid": 8}``. Grids cover (-3, 3) unless
+            ``grid_range`` is given.
         class_weight: "balanced" weighs class c by N / (classes · N_c), and probabilities are those of balanced classes;
             a dict gives the weight of every class.
         epochs: passes over the training rows at most.
@@ -168,7 +163,14 @@ class KAAMClassifier(_AdditiveClassifier):
         return KAAM(n_in, n_out, seed=seed, **self._options())
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KAAMClassifier:
-        """Fit to X (rows, features) and labels y (rows,); optional validation rows for early stopping."""
+        """Fit to rows and labels, and keep some rows as reference.
+
+        Args:
+            X: (rows, features).
+            y: labels (rows,).
+            X_val: validation rows for early stopping, with the same features.
+            y_val: their labels.
+        """
         super().fit(X, y, X_val, y_val)
         rows = validate_data(self, X, reset=False, dtype=np.float64)
         self.reference_ = rows[:: max(1, len(rows) // REFERENCE)][:REFERENCE].copy()

@@ -14,7 +14,7 @@ from torch import nn
 from qkan.errors import OptionError, check_choice
 from qkan.models import KACQDCNN, KAN, QKAN, QCKANNet, TensorNetworkQNN
 from qkan.models.base import Network
-from qkan.sklearn._base import Classifier, NetworkEstimator
+from qkan.sklearn._base import Classifier, NetworkEstimator, for_standardised
 
 
 class _KANEstimator(NetworkEstimator):
@@ -64,9 +64,7 @@ class _KANEstimator(NetworkEstimator):
                 raise OptionError(f"model='qkan' has the basis 'daruan', not {self.basis!r}; use model='kan'.")
             return QKAN(width, seed=seed, **options)
         basis = self.basis or "bspline"
-        if basis == "bspline":  # standardised inputs mostly lie within three standard deviations
-            options.setdefault("grid_range", (-3.0, 3.0))
-        return KAN(width, basis, seed=seed, **options)
+        return KAN(width, basis, seed=seed, **for_standardised(basis, options))
 
 
 class KANClassifier(Classifier, _KANEstimator):
@@ -76,8 +74,8 @@ class KANClassifier(Classifier, _KANEstimator):
         model: "qkan" (DARUAN edges) or "kan".
         basis: basis of a "kan"; default "bspline".
         hidden: widths of the hidden layers; ``()`` gives an additive model.
-        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. B-spline grids cover (-3, 3)
-            unless ``grid_range`` is given.
+        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. Grids cover (-3, 3) unless
+            ``grid_range`` is given; so does the ``domain`` of polynomials with ``extend="clamp"`` or "linear".
         epochs: passes over the training rows at most.
         lr: learning rate of AdamW.
         batch_size: rows per step.
@@ -245,7 +243,14 @@ class KANRegressor(RegressorMixin, _KANEstimator):
     """
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANRegressor:
-        """Fit to X (rows, features) and numbers y (rows,); optional validation rows for early stopping."""
+        """Fit to X (rows, features) and numbers y (rows,); optional validation rows for early stopping.
+
+        Args:
+            X: (rows, features).
+            y: (rows,).
+            X_val: validation rows, with the same features.
+            y_val: their numbers.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = float(y.mean()), float(y.std()) or 1.0
         validation = None

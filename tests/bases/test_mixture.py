@@ -115,6 +115,7 @@ TAKEN = [
     {"basis": "sine", "grid": 3},
     {"basis": "relu"},
     {"basis": "truncated_power", "trainable": True},
+    {"basis": "truncated_power", "trainable": "edge"},
     {"basis": "apc"},
     {"basis": "rational", "groups": 3},
     {"basis": "wavelet", "grid": 2},
@@ -140,6 +141,13 @@ def test_taken_edges_are_those_of_the_basis(options):
     taken = basis.take(o, i)
     assert (taken.in_features, taken.out_features) == (3, 1)
     assert_close(taken.edges(x[:, i])[:, 0], basis.edges(x)[:, o, i])
+
+
+def test_taken_splines_keep_the_grids_of_their_inputs():
+    basis, x = make({"basis": "bspline"}, 3, 4), uniform((50, 3), -0.9, 0.9).float() * torch.tensor([1.0, 0.3, 3.0])
+    basis.update_grid(x)
+    o, i = torch.tensor([3, 0, 2]), torch.tensor([2, 1, 2])
+    assert_close(basis.take(o, i).edges(x[:, i])[:, 0], basis.edges(x)[:, o, i])
 
 
 def test_every_basis_to_choose_can_be_a_member():
