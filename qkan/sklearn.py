@@ -15,11 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from qkan import training
+from qkan import bases, training
 from qkan.errors import OptionError, check_choice, check_positive
 from qkan.models import KACQDCNN, KAN, QKAN, QCKANNet, TensorNetworkQNN
 from qkan.models.base import Network
 from qkan.models.dcnn import class_probabilities, cross_entropy
+
+#: Where standardised inputs mostly lie, within three standard deviations: the interval of bases that have one.
+STANDARDISED = (-3.0, 3.0)
 
 
 class _NetworkEstimator(BaseEstimator):
@@ -175,8 +178,11 @@ class _KANEstimator(_NetworkEstimator):
                 raise OptionError(f"model='qkan' has the basis 'daruan', not {self.basis!r}; use model='kan'.")
             return QKAN(width, seed=seed, **options)
         basis = self.basis or "bspline"
-        if basis == "bspline":  # standardised inputs mostly lie within three standard deviations
-            options.setdefault("grid_range", (-3.0, 3.0))
+        known = bases.options(basis)
+        if "grid_range" in known:
+            options.setdefault("grid_range", STANDARDISED)
+        if "domain" in known and options.get("extend", "tanh") != "tanh":  # tanh of it suits such inputs as it is
+            options.setdefault("domain", STANDARDISED)
         return KAN(width, basis, seed=seed, **options)
 
 
@@ -187,8 +193,8 @@ class KANClassifier(_Classifier, _KANEstimator):
         model: "qkan" (DARUAN edges) or "kan".
         basis: basis of a "kan"; default "bspline".
         hidden: widths of the hidden layers; ``()`` gives an additive model.
-        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. B-spline grids cover (-3, 3)
-            unless ``grid_range`` is given.
+        basis_options: options of the basis, e.g. ``{"reps": 4}`` or ``{"grid": 8}``. Grids cover (-3, 3) unless
+            ``grid_range`` is given; so does the ``domain`` of polynomials with ``extend="clamp"`` or "linear".
         epochs: passes over the training rows at most.
         lr: learning rate of AdamW.
         batch_size: rows per step.

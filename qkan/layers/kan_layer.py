@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +16,7 @@ from qkan import bases
 from qkan._random import generator, spawn
 from qkan.bases import Basis, Daruan
 from qkan.bases._base import FeatureBasis, normal_nodes
+from qkan.bases._refit import GridUpdate
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.layers.frozen import FrozenKANLayer
 from qkan.layers.symbolic import Entry, SymbolicEdges
@@ -180,6 +182,15 @@ class KANLayer(nn.Module):
         for name, parameter in finer.named_parameters():
             parameter.requires_grad_(trainable[name])
         return finer
+
+    def update_grid(self, x: Tensor | np.ndarray, grid_eps: float = 0.02) -> GridUpdate:
+        """Move the grid to inputs x (..., n) and keep the edge functions there, in place; see the basis's method.
+
+        Raises:
+            OptionError: the basis has no grid to update, or there are fewer samples than coefficients on an edge.
+            NonFiniteError: NaN or infinity among the samples.
+        """
+        return self.basis.update_grid(x, grid_eps)
 
     def freeze(self) -> FrozenKANLayer:
         """The layer for inference, its coefficients computed once; later changes of this layer do not reach it."""

@@ -19,6 +19,7 @@ from qkan.layers import KANLayer
 from qkan.models import symbolic
 from qkan.models.attribution import Attribution, attribute
 from qkan.models.base import Network, saved_as_own_kind
+from qkan.models.grid import GridReport, update_grid
 from qkan.models.pruning import Pruning, prune
 from qkan.models.symbolic import SymbolicReport
 
@@ -119,6 +120,25 @@ class KAN(Network):
             layer.refine(size) for layer in self.layers
         )
         return finer
+
+    def update_grid(self, x: Rows = None, grid_eps: float = 0.02) -> GridReport:
+        """Move the grids of all layers to samples x (rows, n) and keep the functions there, in place, as pykan does.
+
+        Without x, to the inputs of the last :meth:`fit`; see :func:`qkan.models.grid.update_grid` and the basis's
+        method. An optimiser at work has to be made anew afterwards; ``fit(update_grid=True)`` does so.
+
+        Args:
+            x: samples.
+            grid_eps: share of equal spacing in the new grid; 0.02 as in pykan.
+
+        Returns:
+            The relative residual and ranks of every layer, and the relative change of the outputs.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted; the basis has no grid to update; or too few samples.
+            NonFiniteError: NaN or infinity among the samples.
+        """
+        return update_grid(self, self._rows(x, "update_grid"), grid_eps)
 
     def compile_inference(self) -> nn.Sequential:
         """The network for inference, every layer frozen: where layers fold into coefficients, no circuit runs any more.
