@@ -19,7 +19,7 @@ ERRORS = {
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.QKANError)
 }
 #: Compiled code, whose arrays the text describes together; only the operators beside it call it.
-COMPILED = re.compile(r"_cpu$|\.bloch_triton$")
+COMPILED = re.compile(r"_(cpu|triton)$")
 #: "See :func:`…`", "What :func:`…` computes", "as :class:`…`": the arguments are those of another function.
 REFERS = re.compile(r"\b(See|see|What|as|of|for) :(func|class|meth):")
 
