@@ -63,8 +63,9 @@ PERCEPTRON = "SiLU and linear"
 
 
 def shipped() -> list[str]:
-    """The toolkit's own registered bases, without those that a user has registered."""
-    return [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
+    """The toolkit's own registered bases, without those that a user has registered, and mixtures, which are several."""
+    own = [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
+    return [name for name in own if name != "mixture"]
 
 
 def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
