@@ -133,6 +133,12 @@ def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
     """Why plain PyTorch computes ``count`` splines at x, or ``None`` where a compiled pass does.
 
     Half-precision positions are computed in float32.
+
+    Args:
+        x: positions, any shape.
+        k: degree.
+        uniform: whether the knots are equally spaced.
+        count: splines.
     """
     if not uniform:
         return "the compiled passes take equally spaced knots"
