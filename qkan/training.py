@@ -69,6 +69,7 @@ def fit(
     lamb: float = 0.0,
     lamb_l1: float = 1.0,
     lamb_entropy: float = 2.0,
+    lamb_gate: float = 0.0,
     weight_decay: float = 0.0,
     update_grid: bool = False,
     grid_update_num: int = 10,
@@ -95,6 +96,7 @@ def fit(
         lamb: weight of the sparsity penalty lamb_l1 · L1 + lamb_entropy · entropy of the edges' mean magnitudes.
         lamb_l1: weight of L1 inside the penalty.
         lamb_entropy: weight of the row and column entropies inside the penalty.
+        lamb_gate: weight of the entropy of a mixture's gates (:meth:`qkan.KAN.gate_entropy`), in units of the loss.
         weight_decay: decoupled weight decay of AdamW.
         update_grid: move the grids to the training inputs from time to time (``KAN.update_grid``; up to 10,000 of them,
             or the batch at hand of a loader). The optimiser starts anew after each update, since its averages and
@@ -124,16 +126,11 @@ def fit(
     batch = None if batch in (None, -1) else check_positive("batch", batch)
     if opt == "LBFGS" and batch is not None:
         raise OptionError("opt='LBFGS' works on all rows at once; leave batch out or use opt='AdamW'.")
-    if not lamb >= 0:
-        raise OptionError(f"lamb={lamb!r} must be zero or a positive number.")
-    if lamb > 0 and not hasattr(model, "regularization"):
-        raise OptionError(f"lamb={lamb} needs a model with edges; {type(model).__name__} has no regularization().")
+    penalty = _penalty(model, lamb, lamb_l1, lamb_entropy, lamb_gate)
     data = _read(dataset, validation, model)
     if patience is not None and data.validation is None:
         raise OptionError("patience needs validation data: pass validation=(x, y) or a dataset with val_input.")
     loss_fn = loss_fn or mean_squared_error
-    regularization: Any = getattr(model, "regularization", None)
-    penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
     rate = DEFAULT_LR[opt] if lr is None else lr
     optimiser = _optimiser(model, opt, rate, weight_decay)
     grids = _GridUpdates(model, data, grid_update_num, start_grid_update_step, stop_grid_update_step, update_grid)
@@ -152,8 +149,37 @@ def fit(
     return {**run.finish(), **({"grid_updates": grids.reports} if update_grid else {})}
 
 
+def _penalty(
+    model: Any, lamb: float, lamb_l1: float, lamb_entropy: float, lamb_gate: float
+) -> Callable[[Tensor], Tensor] | None:
+    """What is added to the loss on the rows x, or ``None``."""
+    for name, value, method in (("lamb", lamb, "regularization"), ("lamb_gate", lamb_gate, "gate_entropy")):
+        if not value >= 0:
+            raise OptionError(f"{name}={value!r} must be zero or a positive number.")
+        if value > 0 and not hasattr(model, method):
+            raise OptionError(f"{name}={value} needs a model with edges; {type(model).__name__} has no {method}().")
+    if lamb_gate > 0:
+        model.gate_entropy()  # says so where there are no gates
+    if not (lamb > 0 or lamb_gate > 0):
+        return None
+
+    def penalty(x: Tensor) -> Tensor:
+        total = lamb * model.regularization(x, lamb_l1, lamb_entropy) if lamb > 0 else x.new_zeros(())
+        return total + lamb_gate * model.gate_entropy() if lamb_gate > 0 else total
+
+    return penalty
+
+
 def mean_squared_error(prediction: Tensor, label: Tensor) -> Tensor:
-    """Mean squared error of equal shapes; torch would broadcast (N, 1) against (N,) to (N, N)."""
+    """Mean squared error of equal shapes; torch would broadcast (N, 1) against (N,) to (N, N).
+
+    Args:
+        prediction: any shape.
+        label: the same shape.
+
+    Raises:
+        ShapeError: the shapes differ.
+    """
     if prediction.shape != label.shape:
         raise ShapeError(
             f"labels of shape {tuple(label.shape)} must have the shape of the predictions, {tuple(prediction.shape)}."
@@ -249,7 +275,13 @@ class _Run:
 
 
 def evaluate(model: nn.Module, pair: Pair, loss_fn: Loss) -> float:
-    """Loss on rows, without gradients and in evaluation mode."""
+    """Loss on rows, without gradients and in evaluation mode.
+
+    Args:
+        model: any module.
+        pair: rows x (B, n) and their labels.
+        loss_fn: (prediction, label) -> scalar.
+    """
     training = model.training
     model.eval()
     with torch.no_grad():

@@ -171,6 +171,21 @@ class Basis(nn.Module):
         """The parameters to which the edge functions are proportional, where the amplitude is free."""
         return list(self.parameters())
 
+    def take(self, outputs: Tensor, inputs: Tensor) -> Basis:
+        """The edges (outputs_j, inputs_j) alone, as a basis with one input per edge and one output.
+
+        Parameters that edges shared, such as knots of an input, become each edge's own; those of the whole basis stay
+        shared.
+
+        Args:
+            outputs: (edges,) whole numbers below m.
+            inputs: (edges,) whole numbers below n.
+
+        Raises:
+            OptionError: this basis has no single edges to give.
+        """
+        raise OptionError(f"the basis {self.name!r} cannot give single edges: it does not define take().")
+
     def refine(self, size: int) -> Basis:
         """A larger basis of the same kind that represents the same functions.
 
@@ -324,6 +339,21 @@ class ClassicalBasis(FeatureBasis):
         found = slopes_of(self.evaluate, points.to(self.coef.device).unsqueeze(-1))
         value, slope = (torch.einsum("p,pnk->k", weights, v.cpu() ** 2) / v.shape[1] for v in found)
         return value, slope
+
+    def take(self, outputs: Tensor, inputs: Tensor) -> Basis:
+        cls: Any = type(self)
+        taken = cls(len(inputs), 1, **self.config() | self.options_of(len(inputs)), seed=0).to(self.coef)
+        with torch.no_grad():
+            taken.load_state_dict(self.state_dict() | self.state_of(outputs, inputs))
+        return taken
+
+    def options_of(self, edges: int) -> dict[str, Any]:
+        """Options that differ in a basis of so many single edges; see :meth:`take`."""
+        return {}
+
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """The parts of the state dict that belong to single edges or inputs, for those of :meth:`take`."""
+        return {"coef": self.coef[outputs, inputs].unsqueeze(0)}
 
     def padded(self, option: str, size: int, kept: Tensor) -> Any:
         """A larger basis of the same kind whose features at the indices ``kept`` are those of this one.

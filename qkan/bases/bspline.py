@@ -167,6 +167,10 @@ class BSpline(ClassicalBasis):
         knots = extended_knots(points if self.points is not None else points[0], self.k)
         return {"knots": knots.numpy(), "slopes": end_slopes(knots, self.k).numpy()}
 
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        own = {} if self.points is None else {"points": self.points[inputs]}
+        return super().state_of(outputs, inputs) | own
+
     def moments(self) -> tuple[Tensor, Tensor]:
         return super().moments() if self.points is None else self._compute_moments()
 

@@ -109,6 +109,15 @@ class Rational(ClassicalBasis):
     def moments(self) -> tuple[Tensor, Tensor]:
         return self._compute_moments(nodes=400)
 
+    def options_of(self, edges: int) -> dict[str, Any]:
+        return {"groups": edges if self.groups > 1 else 1}
+
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        found = super().state_of(outputs, inputs)
+        if self.groups > 1:
+            found["b"] = self.b[torch.div(inputs, self.in_features // self.groups, rounding_mode="floor")]
+        return found
+
     def refine(self, size: int) -> Rational:
         """The same function with a numerator of degree ``size`` and a denominator raised by as much: exact.
 

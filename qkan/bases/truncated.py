@@ -91,6 +91,10 @@ class TruncatedPower(ClassicalBasis):
             shape = (self.out_features, self.in_features, self.grid) if self.trainable == "edge" else (self.grid,)
             self.raw_gaps = nn.Parameter(gaps.expand(shape).clone())
 
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        own = {"raw_gaps": self.raw_gaps[outputs, inputs].unsqueeze(0)} if self.trainable == "edge" else {}
+        return super().state_of(outputs, inputs) | own
+
     def constants(self) -> dict[str, np.ndarray]:
         return {} if self.trainable else {"knots": self._start()}
 

@@ -155,6 +155,13 @@ class Wavelet(Basis):
         value, slope = (torch.einsum("p,pej->j", weights, v**2) / len(shift) for v in found)
         return value, slope
 
+    def take(self, outputs: Tensor, inputs: Tensor) -> Wavelet:
+        taken = Wavelet(len(inputs), 1, **self.config(), seed=0).to(self.coef)
+        with torch.no_grad():
+            for mine, its in zip(self.parameters(), taken.parameters(), strict=True):
+                its.copy_(mine[outputs, inputs].unsqueeze(0))
+        return taken
+
     def refine(self, size: int) -> Wavelet:
         """The same functions with ``size`` wavelets per edge; the added ones have coefficient zero.
 

@@ -80,11 +80,16 @@ def test_float64_survives_saving(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
 
-def test_networks_of_mixed_layers_are_not_saved_wrongly(tmp_path):
-    model = KAN([2, 3, 1], seed=0)
-    model.layers[0] = model.layers[0].refine(10)
-    with pytest.raises(ModelFileError, match="different bases or options"):
-        model.save(tmp_path / "m")
+def test_networks_of_mixed_layers_survive_saving(tmp_path):
+    model = KAN([2, 3, 1], layer_options=[{"basis": "fourier", "degree": 3, "base": None}, {"grid": 7}], seed=0)
+    model.layers[1] = model.layers[1].refine(14)
+    model.save(tmp_path / "m")
+    loaded, x = KAN.load(tmp_path / "m"), torch.linspace(-1, 1, 10).reshape(5, 2)
+    assert [layer.basis.name for layer in loaded.layers] == ["fourier", "bspline"]
+    assert (loaded.layers[0].base, loaded.layers[1].base, loaded.layers[1].basis.grid) == (None, "silu", 14)
+    assert torch.equal(loaded(x), model(x))
+    with pytest.raises(OptionError, match="layer_options lists 1 layers"):
+        KAN([2, 3, 1], layer_options=[{}])
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "json", "foreign", "version", "edited"])
