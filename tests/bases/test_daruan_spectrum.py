@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from basis_contract import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.graph import saved_tensors_hooks
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from qkan.bases import Daruan
 from qkan.kernels import spectral
+from qkan.testing.basis_contract import uniform
 
 BASES = {"unit": 1, "binary": 2, "ternary": 3}
 FREQUENCIES = list(BASES)

@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BFLOAT16_UNIT, BasisContract, stratified_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -13,6 +12,8 @@ from torch.testing import assert_close
 import qkan
 from qkan.bases import Wavelet
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import BFLOAT16_UNIT, stratified_normal
 
 #: ψ(u) in numpy; the Gaussian kinds as derivatives written out, Shannon's as sines over u.
 PSI = {

@@ -3,6 +3,8 @@
 A test class derives from :class:`BasisContract`, says how to make the basis and computes its edge values in another
 way; it then receives all tests below:
 
+    from qkan.testing import BasisContract
+
     class TestMyBasis(BasisContract):
         layer_options = {"basis": "my_basis", "size": 5}
 
@@ -345,7 +347,7 @@ class BasisContract:
         return uniform((200, 2), low - (high - low), high + (high - low))
 
     def test_refining_keeps_the_function_or_is_refused(self):
-        basis = self.double(2, 3)
+        basis: Any = self.double(2, 3)
         if self.refine_size is None:
             with pytest.raises(RefineError, match=self.refine_refused):
                 basis.refine(100)
@@ -383,7 +385,7 @@ class BasisContract:
         """E[f²] and E[f'²] of features (K,), or the mean over edges (scalars) where their amplitude is not free."""
         points = stratified_normal(40_000, seed=11)
         x = points if basis.free_amplitude else points.unsqueeze(-1).repeat(1, basis.in_features)
-        function = basis.features if basis.free_amplitude else basis.edges
+        function: Any = basis.features if basis.free_amplitude else basis.edges
         samples = torch.func.jvp(function, (x,), (torch.ones_like(x),))
         axis = 0 if basis.free_amplitude else None
         value, slope = (sample.detach().square().mean(axis) for sample in samples)
