@@ -115,7 +115,12 @@ def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
 
 
 def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
-    """Coefficients (m, n, K) times edge weights (m, n)."""
+    """Coefficients (m, n, K) times edge weights (m, n).
+
+    Args:
+        coefficients: (m, n, K).
+        weight: (m, n).
+    """
     both = coefficients.dtype == weight.dtype == torch.float32 and coefficients.numel() >= _WIDE
     if not both or reason_for_reference(weight.dtype, weight.device) is not None:
         return coefficients * weight.unsqueeze(-1)
@@ -166,6 +171,10 @@ def coefficients(theta: Tensor, recipe: str) -> Tensor | None:
     """Fourier coefficients of ⟨Z⟩ by a compiled kernel in float32: theta (..., P) -> (..., K).
 
     ``None`` where no kernel applies: the caller then has the nodes on the right device.
+
+    Args:
+        theta: (..., P).
+        recipe: circuit and nodes as text, from :func:`qkan.kernels.node_ops.recipe`.
     """
     if reason_for_reference(theta.dtype, theta.device) is not None:
         return None
@@ -187,6 +196,14 @@ def node_matrix(
     """Matrix and bias of a layer of circuits, see :mod:`qkan.kernels.node_matrix`; float32 on the CPU.
 
     ``None`` where no kernel applies, or where something traces.
+
+    Args:
+        theta: (m, n, P) or (groups, P).
+        weight: (m, n) edge scales, or ``None`` for 1.
+        base: (m, n) weights of the base branch, or ``None``.
+        bias: (m,), or ``None``.
+        shape: (m, n).
+        recipe: circuit and nodes as text, from :func:`qkan.kernels.node_ops.recipe`.
     """
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
     if traced or theta.dtype != torch.float32 or reason_for_reference(theta.dtype, theta.device) is not None:
@@ -236,6 +253,14 @@ def edge_sum(
 
 
 def edge_nodes(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: bool) -> int:
-    """Nodes between which :func:`edge_sum` interpolates this batch (B, n), 0 where it takes every row."""
+    """Nodes between which :func:`edge_sum` interpolates this batch (B, n), 0 where it takes every row.
+
+    Args:
+        x: (B, n).
+        theta: (m, n, P).
+        frequency: (m, n, L) data weights.
+        readout: "z" or "amplitude".
+        arccos: whether the data angle is arccos of w x + b.
+    """
     where = edge_ops.interval(x.to(torch.float32), theta, frequency.to(torch.float32), readout, arccos)
     return 0 if where is None else where.nodes

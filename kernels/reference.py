@@ -77,7 +77,7 @@ def cox_de_boor(x: Tensor, knots: Tensor, k: int) -> Tensor:
         k: degree.
 
     Returns:
-        The K basis functions at x, shape (*x.shape, K). They sum to 1 between t_k and t_K, and vanish
+        The K basis functions at x, shape ``(*x.shape, K)``. They sum to 1 between t_k and t_K, and vanish
         outside the knots.
     """
     x = x.unsqueeze(-1)

@@ -101,6 +101,8 @@ def train(
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
+        if group is not None:
+            raise OptionError(f"group={group!r} is for tables only: {data} is a series.")
         _train_series(
             data, model, folder, seed, epochs, _widths("4" if hidden is None else hidden), window, option or [], console
         )
@@ -151,12 +153,12 @@ def _train_series(
 @app.command()
 @_clean
 def reproduce(
-    name: Annotated[str, typer.Argument(help="qkan-lstm, kacq-heart or heart-shift.")],
+    name: Annotated[str, typer.Argument(help="qkan-lstm, kacq-heart, heart-shift or functions.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for runs and tables.")] = Path("runs/reproduce"),
     fast: Annotated[bool, typer.Option("--fast", help="A small version in two minutes.")] = False,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every model; of kacq-heart repetitions of folds.")] = None,
     protocol: Annotated[str, typer.Option(help="Of kacq-heart: honest, published or all.")] = "honest",
-    models: Annotated[str, typer.Option(help="Of heart experiments: names such as kacq-1,catboost.")] = "",
+    models: Annotated[str, typer.Option(help="Names such as kacq-1,catboost; not of qkan-lstm.")] = "",
     workers: Annotated[int, typer.Option("--jobs", help="Processes.")] = 1,
     backend: Annotated[str, typer.Option(help="Of joblib: loky, threading, dask or ray.")] = "loky",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,

@@ -356,7 +356,14 @@ class KANRegressor(RegressorMixin, _KANEstimator):
     """
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> KANRegressor:
-        """Fit to X (rows, features) and numbers y (rows,); optional validation rows for early stopping."""
+        """Fit to X (rows, features) and numbers y (rows,); optional validation rows for early stopping.
+
+        Args:
+            X: (rows, features).
+            y: (rows,).
+            X_val: validation rows, with the same features.
+            y_val: their numbers.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = float(y.mean()), float(y.std()) or 1.0
         validation = None

@@ -58,6 +58,14 @@ class TabularModel:
         """Fit preprocessing and network on X (rows, columns); stop early on the validation rows.
 
         A sample of at most 50 training rows and their labels is kept, also on disk: the background of SHAP values.
+
+        Args:
+            X: training rows (rows, columns).
+            y: (rows,) their labels.
+            X_val: validation rows.
+            y_val: their labels.
+            categorical: names of the categorical columns.
+            seed: of the sample that is kept.
         """
         levels = preprocessing.known_levels(X, categorical)
         numeric = [name for name in X.columns if name not in levels]
@@ -75,6 +83,10 @@ class TabularModel:
 
     def calibrate(self, X: pd.DataFrame, y: Any) -> TabularModel:
         """Set up prediction sets from labelled rows.
+
+        Args:
+            X: rows (rows, columns) that were not trained on.
+            y: (rows,) their labels.
 
         Raises:
             LeakageError: some of the rows were trained on, or decided when training stopped.
@@ -117,11 +129,25 @@ class TabularModel:
         return preprocessing.conform(frame, self.numeric, self.levels, unseen)[self.columns]
 
     def predict_proba(self, frame: pd.DataFrame, reorder: bool = False) -> np.ndarray:
-        """Class probabilities (rows, classes)."""
+        """Class probabilities (rows, classes).
+
+        Args:
+            frame: rows with the model's columns.
+            reorder: accept the columns in any order.
+        """
         return self.pipeline.predict_proba(self.conform(frame, reorder))
 
     def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
-        """Prediction sets (rows, classes) for given probabilities; see ``ConformalSets.predict_set``."""
+        """Prediction sets (rows, classes) for given probabilities; see ``ConformalSets.predict_set``.
+
+        Args:
+            probabilities: (rows, classes).
+            level: confidence level in (0, 1).
+            method: "lac" or "mondrian".
+
+        Raises:
+            DataError: the model is not calibrated.
+        """
         if self.conformal is None:
             raise DataError("the model has no calibration rows; call calibrate(X, y) first.")
         return self.conformal.predict_set(probabilities, level, method)
@@ -153,6 +179,7 @@ class TabularModel:
         Raises:
             OptionError: the method is unknown or does not fit the model.
             NonFiniteError: the values do not add up to the model's output.
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -198,6 +225,9 @@ class TabularModel:
         For every node of the first layer the contributions of a column's inputs are added up; their standard deviation
         over the background rows is averaged over the nodes as a root mean square. What later layers make of a node is
         left out of account. ``None`` for a network that does not begin with one KAN layer on the row.
+
+        Raises:
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -218,6 +248,9 @@ class TabularModel:
         Returns:
             (feature, positions (points,), values (points, outputs of the first layer)) per numeric feature; none for a
             network that does not begin with one KAN layer on the row.
+
+        Raises:
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -244,7 +277,11 @@ class TabularModel:
     # -- disk --------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Save as a model folder (safetensors and JSON, atomic)."""
+        """Save as a model folder (safetensors and JSON, atomic).
+
+        Raises:
+            DataError: the model is not fitted and calibrated.
+        """
         if self.conformal is None or self.background is None:
             raise DataError("only a fitted and calibrated model can be saved; call fit and calibrate first.")
         classifier = self.pipeline[-1]

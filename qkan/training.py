@@ -137,7 +137,15 @@ def fit(
 
 
 def mean_squared_error(prediction: Tensor, label: Tensor) -> Tensor:
-    """Mean squared error of equal shapes; torch would broadcast (N, 1) against (N,) to (N, N)."""
+    """Mean squared error of equal shapes; torch would broadcast (N, 1) against (N,) to (N, N).
+
+    Args:
+        prediction: any shape.
+        label: the same shape.
+
+    Raises:
+        ShapeError: the shapes differ.
+    """
     if prediction.shape != label.shape:
         raise ShapeError(
             f"labels of shape {tuple(label.shape)} must have the shape of the predictions, {tuple(prediction.shape)}."
@@ -209,7 +217,13 @@ class _Run:
 
 
 def evaluate(model: nn.Module, pair: Pair, loss_fn: Loss) -> float:
-    """Loss on rows, without gradients and in evaluation mode."""
+    """Loss on rows, without gradients and in evaluation mode.
+
+    Args:
+        model: any module.
+        pair: rows x (B, n) and their labels.
+        loss_fn: (prediction, label) -> scalar.
+    """
     training = model.training
     model.eval()
     with torch.no_grad():

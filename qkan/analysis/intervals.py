@@ -53,7 +53,11 @@ class Intervals:
     upper: np.ndarray
 
     def covered(self, targets: np.ndarray) -> np.ndarray:
-        """(N,) whether each target lies in its interval, ends included."""
+        """(N,) whether each target lies in its interval, ends included.
+
+        Raises:
+            ShapeError: there are not as many targets as intervals.
+        """
         targets = _single("targets", targets)
         if targets.shape != self.lower.shape:
             raise ShapeError(f"targets of shape {targets.shape} do not fit {len(self.lower)} intervals.")

@@ -56,6 +56,11 @@ def find(
 ) -> DataSet | None:
     """The entry of a name, ``None`` for a path.
 
+    Args:
+        name_or_path: as the user gave it.
+        target: column with the labels, for a path.
+        data_dir: folder of the heart-disease files.
+
     Raises:
         DataError: neither a known name nor a path.
         OptionError: ``target`` is not the fixed one of the named data set, or ``data_dir`` is given for

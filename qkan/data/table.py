@@ -143,7 +143,15 @@ def _check_infinite(table_name: str, name: str, numbers: pd.Series, rows: np.nda
 
 
 def check_target_name(raw: RawCSV, target: str) -> str:
-    """Return the stripped ``target`` if it is a column of the file, else raise :class:`DataError`."""
+    """Return the stripped ``target`` if it is a column of the file, else raise :class:`DataError`.
+
+    Args:
+        raw: the file as it was read.
+        target: name that the user gave.
+
+    Raises:
+        DataError: the file has no such column.
+    """
     columns = list(raw.frame.columns)
     wanted = str(target).strip()
     if wanted not in columns:
@@ -154,7 +162,13 @@ def check_target_name(raw: RawCSV, target: str) -> str:
 
 
 def mixed_sentence(raw: RawCSV, name: str, not_numbers: np.ndarray) -> str:
-    """The sentence for a column of numbers with some text in it, naming the first bad cell."""
+    """The sentence for a column of numbers with some text in it, naming the first bad cell.
+
+    Args:
+        raw: the file as it was read.
+        name: of the column.
+        not_numbers: (rows,) True where a cell is no number.
+    """
     first = int(np.flatnonzero(not_numbers)[0])
     return (
         f"Column {name!r} of {raw.path} holds numbers, but also text in "
@@ -217,7 +231,13 @@ def load_csv(path: str | os.PathLike[str], target: str, name: str | None = None)
 
 
 def build(raw: RawCSV, target: str, name: str | None = None) -> Table:
-    """The table of a file that was read, before :func:`validate`; ``target`` must be one of its columns."""
+    """The table of a file that was read, before :func:`validate`; ``target`` must be one of its columns.
+
+    Args:
+        raw: the file as it was read.
+        target: name of the column with the labels.
+        name: of the table in reports; that of the file if ``None``.
+    """
     features, categorical = _features(raw, target)
     return Table(
         name=raw.path.stem if name is None else name,

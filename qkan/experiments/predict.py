@@ -30,6 +30,9 @@ def predict_rows(
 
     Contributions are SHAP values in units of the predicted class's probability; those of a network without a hidden
     layer are of its log-odds, and the column says so.
+
+    Raises:
+        OptionError: ``level`` is not in (0, 1).
     """
     check_positive("top", top, 0)
     check_positive("explain", explain)

@@ -33,6 +33,11 @@ class Split:
 def split_rows(features: pd.DataFrame, target: pd.Series, seed: int) -> Split:
     """Split stratified by class; rows with equal features stay together, so that no part holds a copy of another's row.
 
+    Args:
+        features: (rows, columns).
+        target: (rows,) labels.
+        seed: of the split.
+
     Raises:
         DataError: a part would lack a class.
     """

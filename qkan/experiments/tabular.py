@@ -70,7 +70,11 @@ class Settings:
     group: str | None = None
 
     def check(self) -> None:
-        """Raise :class:`OptionError` if a setting is out of range."""
+        """Raise :class:`OptionError` if a setting is out of range.
+
+        Raises:
+            OptionError: one is out of range or not known.
+        """
         check_choice("model", self.model, MODELS)
         if self.model == "kacq" and self.hidden is not None:
             raise OptionError(f"hidden={self.hidden} does not fit model='kacq', whose layers have sizes of their own.")
@@ -83,7 +87,11 @@ class Settings:
         self.torch_device()
 
     def torch_device(self) -> str:
-        """The device as torch names it."""
+        """The device as torch names it.
+
+        Raises:
+            OptionError: this machine has no such device.
+        """
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -115,6 +123,12 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
     ``out`` appears in one step when everything is ready; on any error or interruption nothing is left behind.
 
+    Args:
+        table: the data.
+        settings: model and training.
+        out: folder to write.
+        console: a Rich console for progress.
+
     Raises:
         QKANError: bad data, settings or output folder.
     """
@@ -137,7 +151,14 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
 
 def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularModel:
-    """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
+    """A model fitted on the training rows, stopped early on the validation rows, and calibrated.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        verbose: show a progress bar.
+    """
     options: dict[str, Any] = {
         "epochs": settings.epochs,
         "batch_size": max(64, len(split.train) // 64),  # keeps large tables at some 64 steps an epoch
@@ -164,7 +185,14 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
 
 
 def measure(table: Table, split: Split, settings: Settings, model: TabularModel) -> Results:
-    """Metrics of the model and the baselines, and prediction sets, all on the test rows."""
+    """Metrics of the model and the baselines, and prediction sets, all on the test rows.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        model: fitted and calibrated.
+    """
     X, y = table.features.iloc[split.test], table.target.iloc[split.test]
     labels = np.searchsorted(model.classes, y.to_numpy())
     probabilities = model.predict_proba(model.conform(X, unseen="missing"))
@@ -268,7 +296,13 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
 
 
 def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json.
+
+    Args:
+        table: the data.
+        settings: model and training.
+        results: what was found.
+    """
     explanation = results.explanation
     return {
         "format": FORMAT,

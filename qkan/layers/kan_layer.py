@@ -197,6 +197,10 @@ class KANLayer(nn.Module):
         """Prune edges: ``mask`` is (m, n) with 0 at pruned edges; ``None`` restores all.
 
         It speaks of basis and base branch: symbolic edges are 0 in it whatever is given, and stay as they are.
+
+        Raises:
+            ShapeError: it has another shape.
+            OptionError: it holds other numbers than 0 and 1.
         """
         shape = (self.out_features, self.in_features)
         if mask is None and self.symbolic is not None:

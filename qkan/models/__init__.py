@@ -16,6 +16,7 @@ from qkan.models.lstm import (
     QKANGRUCell,
     QKANLSTMCell,
 )
+from qkan.models.mlp import MLP
 from qkan.models.qckan import QCKANNet
 from qkan.models.replace import Replacement, replace_mlp
 from qkan.models.tensor_network import TensorNetworkQNN
@@ -27,6 +28,7 @@ __all__ = [
     "KAAM",
     "KACQDCNN",
     "KAN",
+    "MLP",
     "QKAN",
     "QKANGRU",
     "QKANLSTM",

@@ -173,6 +173,10 @@ class KAAM(LogisticKAN):
         The average is that of contributions over the reference rows, not that of a patient with average features, who
         may be impossible.
 
+        Args:
+            x: one row (inputs,), or several (rows, inputs).
+            reference: rows whose average contributions fill the others' places; those of the last fit if ``None``.
+
         Returns:
             (rows, inputs, classes), for radar plots.
         """

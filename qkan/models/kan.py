@@ -67,7 +67,7 @@ class KAN(Network):
         **basis_options: Any,
     ):
         super().__init__()
-        self.width = _check_width(width)
+        self.width = check_width(width)
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         formulas = [None] * len(seeds) if symbolic is None else symbolic
@@ -187,6 +187,11 @@ class KAN(Network):
     def unfix_symbolic(self, layer: int, source: int, output: int) -> None:
         """Give an edge back to the basis, in place, with the parameters it had.
 
+        Args:
+            layer: place of the layer, from 0.
+            source: the edge's input.
+            output: its output.
+
         Raises:
             OptionError: the edge is not symbolic.
         """
@@ -258,6 +263,9 @@ class QKAN(KAN):
         reps: repetitions of the re-uploading circuit on every edge.
         **options: options of :class:`~qkan.bases.Daruan` (``ansatz``, ``encoding``, ``frequencies``, ``readout``,
             ``groups``) and of :class:`~qkan.KANLayer` (``base``, ``scale``, ``bias``, ``seed``).
+
+    Raises:
+        OptionError: ``width`` or an option is not valid, or ``basis`` names another basis.
     """
 
     def __init__(self, width: Sequence[int], reps: int = 3, **options: Any):
@@ -279,7 +287,8 @@ class QKAN(KAN):
         return convert(state_dict, width, reps, ansatz, **options)
 
 
-def _check_width(width: Sequence[int]) -> list[int]:
+def check_width(width: Sequence[int]) -> list[int]:
+    """The widths as a list, or :class:`OptionError` unless they are two or more whole numbers of at least 1."""
     if not isinstance(width, Sequence) or isinstance(width, str) or len(width) < 2:
         raise OptionError(f"width={width!r} must list at least an input and an output size, such as [2, 5, 1].")
     return [check_positive("width", size) for size in width]

@@ -199,6 +199,13 @@ def symbolic_formula(model: KAN, variables: Sequence[str] | None = None, digits:
 def edge_samples(model: KAN, x: Tensor, layer: int, source: int, output: int) -> tuple[Tensor, Tensor]:
     """Inputs and values of one edge on some of the rows x (rows, n): two float64 tensors (rows,).
 
+    Args:
+        model: the network.
+        x: (rows, n).
+        layer: place of the layer, from 0.
+        source: the edge's input.
+        output: its output.
+
     Raises:
         OptionError: there is no such edge.
         ShapeError: x has another shape.

@@ -63,13 +63,16 @@ class BackendContract:
         raise NotImplementedError
 
     def exact(self) -> Backend:
+        """The backend without shots; the test is skipped where it only samples."""
         backend = self.make(seed=0) if self.takes("exact") else None
         return backend or pytest.skip("this backend only samples")
 
     def sampling(self, seed: int | None = 0) -> Backend:
+        """The backend with shots; the test is skipped where it only computes."""
         return self.make(seed=seed, shots=self.shots) if self.takes("shots") else pytest.skip("this backend is exact")
 
     def takes(self, what: str) -> bool:
+        """Whether a capability is there."""
         return getattr(self.kind, what)
 
     # -- values --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def random_angle(draw: random.Random) -> Any:
 
 
 def random_observable(draw: random.Random, wires: int) -> PauliSum:
-    """One to three Pauli strings."""
+    """One to three Pauli strings on that many wires, as the generator ``draw`` has it."""
     strings = {
         "".join(draw.choice("IXYZ") for _ in range(wires)): draw.uniform(-2, 2) for _ in range(draw.randint(1, 3))
     }
@@ -33,7 +33,14 @@ def random_observable(draw: random.Random, wires: int) -> PauliSum:
 
 
 def random_circuit(seed: int, wires: int, length: int, diagonal: bool = False) -> Circuit:
-    """Gates of all kinds, sometimes after an embedding of amplitudes."""
+    """Gates of all kinds, sometimes after an embedding of amplitudes.
+
+    Args:
+        seed: decides the circuit.
+        wires: how many.
+        length: number of gates after the embedding.
+        diagonal: measure Z on every wire in the place of random observables.
+    """
     draw = random.Random(seed)
     circuit = Circuit(wires)
     if draw.random() < 0.3:
@@ -51,7 +58,7 @@ def random_circuit(seed: int, wires: int, length: int, diagonal: bool = False) -
 
 
 def random_inputs(circuit: Circuit, *lead: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Data (*lead, D) and parameters (P,), float64."""
+    """Data (*lead, D) and parameters (P,) for a circuit, float64, from a local generator with the seed."""
     local = torch.Generator().manual_seed(seed)
     x = 4 * torch.rand(*lead, circuit.num_columns, generator=local, dtype=torch.float64) - 2
     return x, 6 * torch.rand(circuit.num_parameters, generator=local, dtype=torch.float64) - 3
