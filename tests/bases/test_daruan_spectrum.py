@@ -2,16 +2,15 @@
 
 import math
 
-import basis_contract
 import pytest
 import torch
-from basis_contract import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import Daruan
 from qkan.kernels import spectral
+from qkan.testing.basis_contract import largest_tensors, uniform
 
 BASES = {"unit": 1, "binary": 2, "ternary": 3}
 FREQUENCIES = list(BASES)
@@ -102,7 +101,7 @@ def test_noise_in_node_values_is_not_amplified(x, frequencies, seed):
 
 def largest_tensors(**options: object) -> tuple[int, int]:
     """Elements of the largest tensor made and of the largest saved, in a forward and backward pass."""
-    return basis_contract.largest_tensors(Daruan(17, 41, seed=0, **options), 64)
+    return largest_tensors(Daruan(17, 41, seed=0, **options), 64)
 
 
 PER_EDGE = 64 * 17 * 41  # batch x n x m; with K = 27, features have 64·17·27 and node values 41·17·27 elements

@@ -27,13 +27,18 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions(module: Module) -> Iterator[tuple[str, Function, ast.ClassDef | None]]:
-    """(name, node, class) of every public function and method that a module defines."""
+    """(name, node, class) of every public function and method that a module defines.
+
+    The tests in ``qkan.testing`` are left out: their names say what they test.
+    """
     for node in module.tree.body:
         if isinstance(node, Function) and not node.name.startswith("_"):
             yield f"{module.name}.{node.name}", node, None
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             for inner in node.body:
-                if isinstance(inner, Function) and (inner.name == "__init__" or not inner.name.startswith("_")):
+                if isinstance(inner, Function) and (
+                    inner.name == "__init__" or not inner.name.startswith(("_", "test_"))
+                ):
                     yield f"{module.name}.{node.name}.{inner.name}", inner, node
 
 
