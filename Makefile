@@ -1,5 +1,6 @@
 # make run    create .venv, install, train on the breast-cancer data and write a report
 # make test   the same environment with the test tools, then the whole suite
+# make docs   the documentation site, build/docs/index.html
 # make fuzz   the property tests alone, on newly drawn examples
 # make tutorials  runs every tutorials/*.py and writes the notebook beside it; one of them with TUTORIAL=03
 # make bench  side-by-side measurements against the published package (after make bench-peers)
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS   ?= 2
 
-.PHONY: run test lint types suite fuzz tutorials picture fixtures bench bench-peers clean
+.PHONY: run test lint types suite fuzz docs tutorials picture fixtures bench bench-peers clean
 
 run: $(VENV)/.core
 	$(BIN)/qkan train --data breast_cancer --model kacq --seed 0 --out $(RUN)
@@ -30,6 +31,10 @@ suite: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) -m hypothesis
+
+# The site, from build/docs/index.html on: needs no network; the notebooks are shown as they are committed.
+docs: $(VENV)/.dev
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
 
 tutorials: $(VENV)/.dev
 	$(BIN)/python docs/render_tutorials.py $(TUTORIAL)

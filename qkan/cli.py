@@ -1,4 +1,4 @@
-"""Command line: ``qkan train``, ``predict``, ``explain``, ``reproduce``, ``submit``, ``jobs``, ``data``, ``info``."""
+"""Command line: ``qkan train``, ``predict``, ``explain``, ``formula``, ``reproduce``, ``submit``, ``data`` and more."""
 
 from __future__ import annotations
 
@@ -77,10 +77,14 @@ def train(
         str, typer.Option(help="A table: breast_cancer, heart, a CSV file; or a series.")
     ] = "breast_cancer",
     target: Annotated[str | None, typer.Option(help="Column to predict (CSV files).")] = None,
-    model: Annotated[str | None, typer.Option(help="qkan, kan, kacq; for series qkan-lstm, hqkan-lstm, lstm …")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="qkan, kan, kacq, kaam, logistic-kan; for series qkan-lstm, lstm …")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path("runs/latest"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows at most.")] = 200,
+    task: Annotated[str, typer.Option(help="classification or regression (CSV files).")] = "classification",
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out (CSV files); repeatable.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden widths such as 8,4; empty: none; default 4.")] = None,
     window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = 8,
     option: Annotated[list[str] | None, typer.Option(help="name=value of the series, e.g. path=…; repeatable.")] = None,
@@ -91,24 +95,27 @@ def train(
 ) -> None:
     """Train on a table or a series; write a report with intervals or prediction sets, and the model.
 
-    Tables get calibrated prediction sets and SHAP values, series a forecast with conformal intervals.
+    Classes get calibrated prediction sets and SHAP values, numbers conformal intervals, series a forecast with such.
     """
     import torch
 
     from qkan.data import load, series_names
-    from qkan.experiments import tabular
+    from qkan.experiments import regression, tabular
 
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
+        if group is not None:
+            raise OptionError(f"group={group!r} is for tables only: {data} is a series.")
         _train_series(
             data, model, folder, seed, epochs, _widths("4" if hidden is None else hidden), window, option or [], console
         )
         return
     widths = None if hidden is None else _widths(hidden)
     settings = tabular.Settings(model or "qkan", widths, epochs, seed, device, group=group)
-    settings.check()
-    results = tabular.run(load(data, target, data_dir), settings, folder, console)
+    experiment: Any = regression if task == "regression" else tabular
+    (regression.check if task == "regression" else tabular.Settings.check)(settings)
+    results = experiment.run(load(data, target, data_dir, task, drop or []), settings, folder, console)
     console.print(_score_table(results))
     console.print(
         f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True
@@ -151,12 +158,12 @@ def _train_series(
 @app.command()
 @_clean
 def reproduce(
-    name: Annotated[str, typer.Argument(help="qkan-lstm, kacq-heart or heart-shift.")],
+    name: Annotated[str, typer.Argument(help="qkan-lstm, kacq-heart, heart-shift or functions.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for runs and tables.")] = Path("runs/reproduce"),
     fast: Annotated[bool, typer.Option("--fast", help="A small version in two minutes.")] = False,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every model; of kacq-heart repetitions of folds.")] = None,
     protocol: Annotated[str, typer.Option(help="Of kacq-heart: honest, published or all.")] = "honest",
-    models: Annotated[str, typer.Option(help="Of heart experiments: names such as kacq-1,catboost.")] = "",
+    models: Annotated[str, typer.Option(help="Names such as kacq-1,catboost; not of qkan-lstm.")] = "",
     workers: Annotated[int, typer.Option("--jobs", help="Processes.")] = 1,
     backend: Annotated[str, typer.Option(help="Of joblib: loky, threading, dask or ray.")] = "loky",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the heart-disease files.")] = None,
@@ -194,22 +201,27 @@ def predict(
     reorder: Annotated[bool, typer.Option("--reorder", help="Match columns by name in any order.")] = False,
     save: Annotated[Path | None, typer.Option("--out", help="Also write the predictions to this CSV file.")] = None,
 ) -> None:
-    """Print probability, prediction set and top contributions for every row of a CSV file."""
+    """Print probability, prediction set and top contributions, or number and interval, for every row of a CSV file."""
     import torch
 
     from qkan.data import read_rows
-    from qkan.experiments.predict import predict_rows
+    from qkan.experiments.predict import load_model, predict_numbers, predict_rows
     from qkan.saving import write_atomic
-    from qkan.tabular import TabularModel
+    from qkan.tabular_regression import TabularRegressor
 
     torch.set_num_threads(1)
-    loaded = TabularModel.load(model)
+    loaded = load_model(model)
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise OptionError(f"--out {save} is not a file in an existing folder.")
     with err.status("predicting"):
-        table = predict_rows(loaded, read_rows(rows), level, method, top, explain, reorder)
-    out.print(_rich(table, f"{loaded.target}: prediction sets at {100 * level:g} %"))
-    if len(table) > explain and top > 0:
+        if isinstance(loaded, TabularRegressor):
+            table = predict_numbers(loaded, read_rows(rows), level, reorder)
+        else:
+            table = predict_rows(loaded, read_rows(rows), level, method, top, explain, reorder)
+    numbers = isinstance(loaded, TabularRegressor)
+    kind = "intervals" if numbers else "sets"
+    out.print(_rich(table, f"{loaded.target}: prediction {kind} at {100 * level:g} %"))
+    if len(table) > explain and top > 0 and not numbers:
         err.print(f"contributions are shown for the first {explain} rows; --explain N shows more")
     if save is not None:
         write_atomic(save, table.to_csv(index=False).encode())
@@ -243,6 +255,32 @@ def explain(
     results = explain_page.run(model, rows, settings, folder, show=not quiet)
     _print(f"rows    {len(results.chosen)} explained by {results.pool.method.replace('_', ' ')} SHAP values")
     out.print(f"page    {escape(str(folder / 'explain.html'))}", soft_wrap=True)
+
+
+@app.command()
+@_clean
+def formula(
+    model: Annotated[Path, typer.Argument(help="Model folder of a KAN, written by train.")],
+    rows: Annotated[Path | None, typer.Option(help="CSV file to fit on; by default the rows in the folder.")] = None,
+    threshold: Annotated[float, typer.Option(help="Least R² of the function that replaces an edge.")] = 0.9,
+    digits: Annotated[int, typer.Option(help="Significant digits.")] = 4,
+    reorder: Annotated[bool, typer.Option("--reorder", help="Match columns by name in any order.")] = False,
+    save: Annotated[Path | None, typer.Option("--out", help="Also write it to this text file.")] = None,
+) -> None:
+    """Write a trained KAN as a formula of the table's columns, and say how much it differs from the model."""
+    import torch
+
+    from qkan.experiments.formula import write_formula
+    from qkan.saving import write_atomic
+
+    torch.set_num_threads(1)
+    if save is not None and (save.is_dir() or not save.parent.is_dir()):
+        raise OptionError(f"--out {save} is not a file in an existing folder.")
+    with err.status("fitting functions to the edges"):
+        text = write_formula(model, rows, threshold, digits, reorder)
+    _print(text)
+    if save is not None:
+        write_atomic(save, (text + "\n").encode())
 
 
 @app.command()
@@ -355,6 +393,22 @@ def data_list() -> None:
     for series in describe_series():
         table.add_row(*(escape(cell) for cell in series))
     out.print(table)
+
+
+@data_app.command("example")
+@_clean
+def data_example(
+    name: Annotated[str, typer.Argument(help="alloys.")],
+    file: Annotated[Path, typer.Option("--out", help="CSV file to write; a page about it is written beside it.")],
+    rows: Annotated[int, typer.Option(help="Number of rows.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Write a generated table to try things on, and a page that says what its columns are."""
+    from qkan.experiments import example_tables
+
+    for written in example_tables.write(name, file, rows, seed):
+        out.print(f"written {escape(str(written))}", soft_wrap=True)
+    out.print("The rows are generated and say nothing about real ones.")
 
 
 @data_app.command("check")

@@ -8,6 +8,7 @@ from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
+from qkan.bases.mixture import Mixture, Selected
 from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.bases.rational import Rational
 from qkan.bases.rbf import RBF, RSWAF, Sech
@@ -33,10 +34,12 @@ __all__ = [
     "Jacobi",
     "Legendre",
     "MeasuredDaruan",
+    "Mixture",
     "PolynomialChaos",
     "Rational",
     "ReLUKAN",
     "Sech",
+    "Selected",
     "Sine",
     "TruncatedPower",
     "Wavelet",

@@ -1,5 +1,6 @@
 """Layers built from the bases."""
 
+from qkan.layers.activation import Activation, SplineActivation
 from qkan.layers.kan_layer import KANLayer
 
-__all__ = ["KANLayer"]
+__all__ = ["Activation", "KANLayer", "SplineActivation"]

@@ -16,6 +16,8 @@ from qkan.models.lstm import (
     QKANGRUCell,
     QKANLSTMCell,
 )
+from qkan.models.mixture import fit_mixture
+from qkan.models.mlp import MLP
 from qkan.models.qckan import QCKANNet
 from qkan.models.replace import Replacement, replace_mlp
 from qkan.models.tensor_network import TensorNetworkQNN
@@ -27,6 +29,7 @@ __all__ = [
     "KAAM",
     "KACQDCNN",
     "KAN",
+    "MLP",
     "QKAN",
     "QKANGRU",
     "QKANLSTM",
@@ -40,6 +43,7 @@ __all__ = [
     "Replacement",
     "TensorNetworkQNN",
     "distil",
+    "fit_mixture",
     "load",
     "replace_mlp",
 ]

@@ -26,6 +26,7 @@ FLOORS = [
     {"models", "preprocessing"},
     {"analysis", "sklearn", "report"},
     {"tabular"},
+    {"tabular_regression"},
     {"experiments"},
     {"cli"},
 ]

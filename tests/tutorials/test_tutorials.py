@@ -132,18 +132,6 @@ def test_an_unknown_tutorial_is_refused(tmp_path):
     assert done.stderr.startswith("no tutorial begins with '99'; there are 01_one_edge")
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_examples_run(page, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
-    assert blocks
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-
-
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
