@@ -54,13 +54,21 @@ class TabularRegressor(TabularModel):
         return self
 
     def predict(self, frame: pd.DataFrame, reorder: bool = False) -> np.ndarray:
-        """Predicted numbers (rows,)."""
+        """Predicted numbers (rows,).
+
+        Args:
+            frame: rows with the model's columns.
+            reorder: accept the columns in any order.
+        """
         return self.pipeline.predict(self.conform(frame, reorder))
 
     def predict_interval(self, predictions: np.ndarray, level: float = 0.9) -> Intervals:
         """Split-conformal intervals around given predictions, one half-width for all.
 
         See :meth:`qkan.analysis.conformal_regression.ConformalIntervals.absolute`.
+
+        Raises:
+            DataError: the model is not calibrated.
         """
         if self.calibration is None:
             raise DataError("the model has no calibration rows; call calibrate(X, y) first.")

@@ -124,7 +124,12 @@ def alloys(rows: int = 400, seed: int = 0) -> pd.DataFrame:
 
 
 def log_odds(enthalpy: np.ndarray, mismatch: np.ndarray) -> np.ndarray:
-    """Z of the rule for ``single_phase``."""
+    """Z of the rule for ``single_phase``.
+
+    Args:
+        enthalpy: of mixing, kJ/mol, (rows,).
+        mismatch: of the atoms' sizes, %, (rows,).
+    """
     return 1.5 * (5 - mismatch) + 0.6 * np.where(enthalpy < 0, enthalpy + 10, 10 - 3 * enthalpy)
 
 

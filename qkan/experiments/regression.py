@@ -94,7 +94,14 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
 
 
 def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularRegressor:
-    """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
+    """A model fitted on the training rows, stopped early on the validation rows, and calibrated.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        verbose: show a progress bar.
+    """
     regressor = KANRegressor(
         model=settings.model,
         hidden=(4,) if settings.hidden is None else settings.hidden,
@@ -113,7 +120,14 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
 
 
 def measure(table: Table, split: Split, settings: Settings, model: TabularRegressor) -> Results:
-    """Errors of the model and the baselines, intervals and permutation importance, all on the test rows."""
+    """Errors of the model and the baselines, intervals and permutation importance, all on the test rows.
+
+    Args:
+        table: the data.
+        split: its parts.
+        settings: model and training.
+        model: fitted and calibrated.
+    """
     rows = model.conform(table.features.iloc[split.test], unseen="missing")
     targets = table.target.iloc[split.test].to_numpy(dtype=np.float64)
     predicted = model.predict(rows)
@@ -183,7 +197,13 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
 
 
 def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json.
+
+    Args:
+        table: the data.
+        settings: model and training.
+        results: what was found.
+    """
     sizes = len(results.split.calibration), len(results.split.test)
     return {
         "format": FORMAT,

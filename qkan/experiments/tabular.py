@@ -263,7 +263,12 @@ def describe(table: Table, split: Split) -> list[str]:
 
 
 def unseen_levels(table: Table, split: Split) -> dict[str, int]:
-    """Categorical column -> cells outside the training part whose level does not occur in it."""
+    """Categorical column -> cells outside the training part whose level does not occur in it.
+
+    Args:
+        table: the data.
+        split: its parts.
+    """
     levels = preprocessing.known_levels(table.features.iloc[split.train], table.categorical)
     others = table.features.drop(index=table.features.index[split.train])
     found = {
@@ -274,7 +279,13 @@ def unseen_levels(table: Table, split: Split) -> dict[str, int]:
 
 
 def timed(seconds: dict[str, float], name: str, work: Any) -> Any:
-    """The result of ``work()``, its duration noted under ``name``."""
+    """The result of ``work()``, its duration noted under ``name``.
+
+    Args:
+        seconds: durations by name, added to.
+        name: of the work.
+        work: called without arguments.
+    """
     start = time.perf_counter()
     result = work()
     seconds[name] = time.perf_counter() - start

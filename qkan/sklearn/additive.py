@@ -196,6 +196,11 @@ class KAAMClassifier(_AdditiveClassifier):
 
         Distances are between contributions, so that features count as far as the model uses them.
 
+        Args:
+            X: (rows, features).
+            pool: (others, features) to look among.
+            count: neighbours per row.
+
         Raises:
             OptionError: the pool has fewer than ``count`` rows.
         """
@@ -208,7 +213,14 @@ class KAAMClassifier(_AdditiveClassifier):
         return self.network_.spokes(self._rows(X), self._known()).cpu().numpy()
 
     def plot_dependence(self, feature: int, row: Any = None, neighbours: Any = None, name: str | None = None) -> Any:
-        """The function of one feature as a matplotlib Figure, a row (features,) and its neighbours marked on it."""
+        """The function of one feature as a matplotlib Figure, a row (features,) and its neighbours marked on it.
+
+        Args:
+            feature: place of the feature.
+            row: (features,).
+            neighbours: (others, features).
+            name: of the feature; that of the table's column if ``None``.
+        """
         check_is_fitted(self, "network_")
         return self.network_.plot_dependence(
             feature,
