@@ -1,6 +1,8 @@
 # make run    create .venv, install, train on the breast-cancer data and write a report
 # make test   the same environment with the test tools, then the whole suite
+# make docs   the documentation site, build/docs/index.html
 # make fuzz   the property tests alone, on newly drawn examples
+# make tutorials  runs every tutorials/*.py and writes the notebook beside it; one of them with TUTORIAL=03
 # make bench  side-by-side measurements against the published package (after make bench-peers)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
@@ -9,7 +11,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS   ?= 2
 
-.PHONY: run test lint types suite fuzz picture fixtures bench bench-peers clean
+.PHONY: run test lint types suite fuzz docs tutorials picture fixtures bench bench-peers clean
 
 run: $(VENV)/.core
 	$(BIN)/qkan train --data breast_cancer --model kacq --seed 0 --out $(RUN)
@@ -17,8 +19,8 @@ run: $(VENV)/.core
 test: lint types suite
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check qkan circuits kernels tests tutorials benchmarks
-	$(BIN)/ruff format --check qkan circuits kernels tests tutorials benchmarks
+	$(BIN)/ruff check qkan circuits kernels tests tutorials benchmarks docs
+	$(BIN)/ruff format --check qkan circuits kernels tests tutorials benchmarks docs
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -29,6 +31,13 @@ suite: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) -m hypothesis
+
+# The site, from build/docs/index.html on: needs no network; the notebooks are shown as they are committed.
+docs: $(VENV)/.dev
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+tutorials: $(VENV)/.dev
+	$(BIN)/python docs/render_tutorials.py $(TUTORIAL)
 
 # The README's picture is the overview written by the main job.
 picture: run

@@ -1,7 +1,8 @@
 """Every basis at equal size: ``python benchmarks/bases.py --out docs/bases.md``.
 
-Layers 64 -> 64 on 1024 rows take turns for the times (medians); networks [2, h, 1], with h such that the numbers of
-parameters are as equal as they can be, are fitted to two functions. The table is printed; ``--out FILE`` writes it.
+Every registered basis is in it, DARUAN in all encodings. Layers 64 -> 64 on 1024 rows take turns for the times
+(medians); networks [2, h, 1], with h such that the numbers of parameters are as equal as they can be, are fitted to two
+functions, and so is a perceptron. The table is printed; ``--out FILE`` writes it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ import environment
 import qkan
 from qkan.bases import FeatureBasis
 from qkan.counting import count
+from qkan.models import MLP
+from qkan.models.base import Network
 from qkan.saving import write_atomic
 
-#: Options with which a basis has about 8 numbers on every edge; wavelets have 3 each, rational functions 1.
-CASES: dict[str, dict[str, Any]] = {
+#: Options with which a basis has about 8 numbers on every edge; a basis that is not here has its default options.
+#: Wavelets have 3 numbers on an edge, rational functions 1.
+OPTIONS: dict[str, dict[str, Any]] = {
     "daruan": {"reps": 3},
     "bspline": {"grid": 5, "k": 3},
     "rbf": {"grid": 8},
@@ -45,8 +49,32 @@ CASES: dict[str, dict[str, Any]] = {
     "af": {"grid": 5, "k": 3},
     "truncated_power": {"grid": 5, "k": 3},
     "wavelet": {"grid": 3},
-    "rational": {},
 }
+#: Further rows: name -> basis and options.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "daruan, ternary": ("daruan", {"reps": 3, "frequencies": "ternary"}),
+    "daruan, shared": ("daruan", {"reps": 3, "encoding": "shared"}),
+    "daruan, edge": ("daruan", {"reps": 3, "encoding": "edge"}),
+}
+#: Larger condition numbers are rounding errors of float64.
+SINGULAR = 1 / sys.float_info.epsilon
+#: The row without a basis: SiLU and a linear map as a layer, a perceptron with two hidden layers as a network.
+PERCEPTRON = "SiLU and linear"
+
+
+def shipped() -> list[str]:
+    """The toolkit's own registered bases, without those that a user has registered, and mixtures, which are several."""
+    own = [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
+    return [name for name in own if name != "mixture"]
+
+
+def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name -> basis and options of every row but the perceptron's, DARUAN first."""
+    found = {name: (name, OPTIONS.get(name, {})) for name in shipped()} | VARIANTS
+    return {name: found[name] for name in sorted(found, key=lambda name: not name.startswith("daruan"))}
+
+
+CASES = _cases()
 #: What networks are fitted to, on [-1, 1]²: a smooth function and one with a kink.
 TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
     "smooth": lambda x: torch.exp(torch.sin(torch.pi * x[:, :1]) + x[:, 1:] ** 2),
@@ -54,8 +82,9 @@ TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def conditioning(name: str, options: dict[str, Any], spread: str) -> float | None:
+def conditioning(case: str, spread: str) -> float | None:
     """Condition number of a basis's features at 4096 inputs, "uniform" in [-1, 1] or "normal"; ``None`` without any."""
+    name, options = CASES[case]
     basis = qkan.bases.get(name)(1, 1, seed=0, **options).double()
     if not (isinstance(basis, FeatureBasis) and basis.folds):
         return None
@@ -82,44 +111,58 @@ def times(layers: dict[str, nn.Module], rows: int, repetitions: int) -> dict[str
     return {name: (median(forward), median(both)) for name, (forward, both) in found.items()}
 
 
-def network(name: str, parameters: int, seed: int) -> qkan.KAN:
-    """A network [2, h, 1] with about ``parameters`` parameters."""
+def network(case: str, parameters: int, seed: int) -> Network:
+    """A network [2, h, 1], or a perceptron [2, h, h, 1], with as nearly ``parameters`` parameters as h allows."""
 
-    def build(width: int) -> qkan.KAN:
-        return qkan.KAN([2, width, 1], name, seed=seed, **CASES[name])
+    def build(width: int) -> Network:
+        if case == PERCEPTRON:
+            return MLP([2, width, width, 1], seed=seed)
+        name, options = CASES[case]
+        return qkan.KAN([2, width, 1], name, seed=seed, **options)
 
-    sizes = {width: count(build(width)).trainable for width in range(1, 41)}
-    return build(min(sizes, key=lambda width: abs(sizes[width] - parameters)))
+    width = 1
+    while count(build(width + 1)).trainable <= parameters:
+        width += 1
+    sizes = {size: count(build(size)).trainable for size in (width, width + 1)}
+    return build(min(sizes, key=lambda size: abs(sizes[size] - parameters)))
 
 
-def fit_error(name: str, target: str, parameters: int, steps: int, seed: int) -> tuple[float, int]:
+def fit_error(case: str, target: str, parameters: int, steps: int, seed: int) -> tuple[float, int]:
     """Root mean square error on 2,000 new inputs, in units of the target's standard deviation; and the parameters."""
     local = torch.Generator().manual_seed(seed)
     x, new = (2 * torch.rand(rows, 2, generator=local) - 1 for rows in (500, 2000))
     y, truth = TARGETS[target](x), TARGETS[target](new)
-    centre, spread = truth.mean(), truth.std()
-    model = network(name, parameters, seed)
+    centre, spread = y.mean(), y.std()
+    model = network(case, parameters, seed)
     model.fit((x, (y - centre) / spread), opt="LBFGS", steps=steps, progress=False)
-    error = (model.predict(new) * spread + centre - truth).square().mean().sqrt() / spread
+    error = (model.predict(new) * spread + centre - truth).square().mean().sqrt() / truth.std()
     return float(error), count(model).trainable
 
 
+def layer(case: str) -> nn.Module:
+    """A layer 64 -> 64."""
+    if case == PERCEPTRON:
+        return nn.Sequential(nn.SiLU(), nn.Linear(64, 64))
+    name, options = CASES[case]
+    return qkan.KANLayer(64, 64, name, seed=0, **options)
+
+
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row for each basis."""
-    layers: dict[str, nn.Module] = {name: qkan.KANLayer(64, 64, name, seed=0, **CASES[name]) for name in options.bases}
-    layers["SiLU and linear"] = nn.Sequential(nn.SiLU(), nn.Linear(64, 64))
+    """One row for each case, the perceptron last."""
+    layers = {case: layer(case) for case in [*options.bases, PERCEPTRON]}
     seconds = times(layers, options.rows, options.repetitions)
     rows = []
-    for name, layer in layers.items():
-        size = count(layer, options.rows)
-        row = {"basis": name, "parameters": size.trainable, "flops": size.flops, "seconds": seconds[name]}
-        if name in CASES:
-            row["cond"] = [conditioning(name, CASES[name], spread) for spread in ("uniform", "normal")]
-            row["errors"] = {}
-            for target in TARGETS:
-                fits = [fit_error(name, target, options.parameters, options.steps, s) for s in range(options.seeds)]
-                row["errors"][target], row["fitted"] = median(error for error, _ in fits), fits[0][1]
+    for case, built in layers.items():
+        size = count(built, options.rows)
+        row = {"case": case, "parameters": size.trainable, "flops": size.flops, "seconds": seconds[case]}
+        spreads = ("uniform", "normal")
+        row["cond"] = [None if case == PERCEPTRON else conditioning(case, spread) for spread in spreads]
+        row["errors"] = {}
+        for target in TARGETS:
+            fits = [fit_error(case, target, options.parameters, options.steps, s) for s in range(options.seeds)]
+            row["errors"][target], row["fitted"] = median(error for error, _ in fits), fits[0][1]
         rows.append(row)
+        print(f"{case} done", file=sys.stderr)
     return rows
 
 
@@ -131,34 +174,38 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---" * 10 + "|",
     ]
     for row in rows:
-        cells = [f"`{row['basis']}`" if row["basis"] in CASES else row["basis"], f"{row['parameters']:,}"]
+        cells = [f"`{row['case']}`" if row["case"] in qkan.bases.names() else row["case"], f"{row['parameters']:,}"]
         cells += [f"{row['flops'] / 1e6:.1f}", *(f"{1e3 * value:.2f}" for value in row["seconds"])]
-        if "cond" in row:
-            cells += ["–" if value is None else f"{value:.2g}" for value in row["cond"]]
-            cells += [str(row["fitted"]), *(f"{row['errors'][target]:.1e}" for target in TARGETS)]
-        else:
-            cells += ["–"] * 5
+        cells += ["–" if value is None else "singular" if value > SINGULAR else f"{value:.2g}" for value in row["cond"]]
+        cells += [str(row["fitted"]), *(f"{row['errors'][target]:.1e}" for target in TARGETS)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def _words(options: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in options.items())
+
+
 def page(found: dict[str, Any], options: argparse.Namespace, text: str) -> str:
     """The table with what it holds and how it was measured."""
-    shown = ", ".join(f"`{name}` {CASES[name]}" for name in options.bases if CASES[name])
+    shown = "; ".join(f"{case}: {_words(CASES[case][1])}" for case in options.bases if CASES[case][1])
     return (
         f"# Bases at equal size\n\n"
         f"Made by `python benchmarks/bases.py --out docs/bases.md` on {found['date']}: {found['processor']}, "
         f"{found['threads']} thread, torch {found['torch']}, commit {found['commit']}. Times depend on the machine and "
         f"on what else it does; compare them within the table.\n\n"
         f"* parameters, MFLOPs and times: one `KANLayer(64, 64)` with base branch and edge scale, float32, "
-        f"{options.rows} rows; FLOPs are those of matrix products (`qkan.counting`), which `daruan` and per-edge bases "
-        f"such as `wavelet` spend elsewhere; medians of {options.repetitions} repetitions in turn.\n"
+        f"{options.rows} rows, or SiLU and a linear map; medians of {options.repetitions} repetitions in turn. FLOPs "
+        f"are those of matrix products (`qkan.count`): circuits and functions evaluated edge by edge, as in encoding "
+        f"edge, `wavelet` and the rows' own features, are not among them.\n"
         f"* cond.: condition number of the features on inputs uniform in [-1, 1] and on standard-normal inputs, "
-        f"float64; large numbers make least squares inaccurate and gradient descent slow.\n"
-        f"* error: networks [2, h, 1] with about {options.parameters} parameters, fitted to exp(sin πx₁ + x₂²) "
-        f"(smooth) and |x₁ - x₂²| (kink) on 500 inputs uniform in [-1, 1]², {options.steps} steps of L-BFGS, median "
-        f"over {options.seeds} seeds; root mean square error at 2,000 new inputs in units of the function's standard "
-        f"deviation. Two functions do not rank bases for other data.\n\n"
+        f"float64, where all edges share them; large numbers make least squares inaccurate and gradient descent slow. "
+        f"Encoding shared starts with equal data weights, at which its products of harmonics depend on each other.\n"
+        f"* error: networks [2, h, 1], or a perceptron [2, h, h, 1] with SiLU, with h such that the number of "
+        f"parameters is as near to {options.parameters} as can be, fitted to exp(sin πx₁ + x₂²) (smooth) and "
+        f"|x₁ - x₂²| (kink) on 500 inputs uniform in [-1, 1]², {options.steps} steps of L-BFGS of up to 20 iterations, "
+        f"median over {options.seeds} seeds; root mean square error at 2,000 new inputs in units of the function's "
+        f"standard deviation. Two functions do not rank bases; `qkan reproduce functions` has more.\n\n"
         f"Options: {shown}; the rest are defaults.\n\n{text}"
     )
 
@@ -166,10 +213,10 @@ def page(found: dict[str, Any], options: argparse.Namespace, text: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--bases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--parameters", type=int, default=200)
+    parser.add_argument("--parameters", type=int, default=187)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="file for the table, such as docs/bases.md")

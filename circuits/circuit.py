@@ -123,59 +123,59 @@ class Circuit:
         return self.add("T", [wire])
 
     def rx(self: _Self, angle: Angle | float, wire: int) -> _Self:
-        """exp(-i angle X / 2)."""
+        """exp(-i angle X / 2) on ``wire``."""
         return self.add("RX", [wire], angle)
 
     def ry(self: _Self, angle: Angle | float, wire: int) -> _Self:
-        """exp(-i angle Y / 2)."""
+        """exp(-i angle Y / 2) on ``wire``."""
         return self.add("RY", [wire], angle)
 
     def rz(self: _Self, angle: Angle | float, wire: int) -> _Self:
-        """exp(-i angle Z / 2)."""
+        """exp(-i angle Z / 2) on ``wire``."""
         return self.add("RZ", [wire], angle)
 
     def phase_shift(self: _Self, angle: Angle | float, wire: int) -> _Self:
-        """Phase exp(i angle) on |1⟩."""
+        """Phase exp(i angle) on |1⟩ of ``wire``."""
         return self.add("PhaseShift", [wire], angle)
 
     def rot(self: _Self, phi: Angle | float, theta: Angle | float, omega: Angle | float, wire: int) -> _Self:
-        """RZ(omega) RY(theta) RZ(phi): phi acts first."""
+        """RZ(omega) RY(theta) RZ(phi) on ``wire``: phi acts first."""
         return self.add("Rot", [wire], phi, theta, omega)
 
     def cnot(self: _Self, control: int, target: int) -> _Self:
-        """Controlled X."""
+        """X on the wire ``target`` where ``control`` is |1⟩."""
         return self.add("CNOT", [control, target])
 
     def cz(self: _Self, control: int, target: int) -> _Self:
-        """Controlled Z."""
+        """Z on the wire ``target`` where ``control`` is |1⟩; symmetric in the two."""
         return self.add("CZ", [control, target])
 
     def swap(self: _Self, first: int, second: int) -> _Self:
-        """Exchange two wires."""
+        """Exchange the wires ``first`` and ``second``."""
         return self.add("SWAP", [first, second])
 
     def crx(self: _Self, angle: Angle | float, control: int, target: int) -> _Self:
-        """RX on the target where the control is |1⟩."""
+        """RX by ``angle`` on the target where the control is |1⟩."""
         return self.add("CRX", [control, target], angle)
 
     def cry(self: _Self, angle: Angle | float, control: int, target: int) -> _Self:
-        """RY on the target where the control is |1⟩."""
+        """RY by ``angle`` on the target where the control is |1⟩."""
         return self.add("CRY", [control, target], angle)
 
     def crz(self: _Self, angle: Angle | float, control: int, target: int) -> _Self:
-        """RZ on the target where the control is |1⟩."""
+        """RZ by ``angle`` on the target where the control is |1⟩."""
         return self.add("CRZ", [control, target], angle)
 
     def ising_xx(self: _Self, angle: Angle | float, first: int, second: int) -> _Self:
-        """exp(-i angle X⊗X / 2)."""
+        """exp(-i angle X⊗X / 2) on the wires ``first`` and ``second``."""
         return self.add("IsingXX", [first, second], angle)
 
     def ising_yy(self: _Self, angle: Angle | float, first: int, second: int) -> _Self:
-        """exp(-i angle Y⊗Y / 2)."""
+        """exp(-i angle Y⊗Y / 2) on the wires ``first`` and ``second``."""
         return self.add("IsingYY", [first, second], angle)
 
     def ising_zz(self: _Self, angle: Angle | float, first: int, second: int) -> _Self:
-        """exp(-i angle Z⊗Z / 2)."""
+        """exp(-i angle Z⊗Z / 2) on the wires ``first`` and ``second``."""
         return self.add("IsingZZ", [first, second], angle)
 
     def angle_embedding(self: _Self, wires: Iterable[int] | None = None, rotation: str = "X", start: int = 0) -> _Self:
@@ -291,6 +291,10 @@ class Circuit:
 
     def check_inputs(self, data: Tensor | None, parameters: Tensor | None) -> tuple[Tensor, Tensor]:
         """Data and parameters as the wider of their types, at least float32; empty where the circuit has none.
+
+        Args:
+            data: (..., D), or ``None`` where the circuit has no data.
+            parameters: (..., P), or ``None`` where it has no parameters.
 
         Raises:
             ShapeError: a last dimension is not D or P.

@@ -76,7 +76,14 @@ class DeviationReport:
 
 
 def compare_outputs(trained: nn.Module, deployed: MeasuredModel, names: list[str], rows: Tensor) -> dict[str, Any]:
-    """Deviations over input rows: of the outputs, by block under "blocks", and of the predictions."""
+    """Deviations over input rows: of the outputs, by block under "blocks", and of the predictions.
+
+    Args:
+        trained: the model before deployment.
+        deployed: the same with measured values.
+        names: of its blocks.
+        rows: (N, inputs).
+    """
     with torch.no_grad():
         before = _outputs(trained, names, rows)
         after = _outputs(deployed.network, names, rows)

@@ -83,7 +83,12 @@ def rank_qubits(target: Any, pulses: float = PULSES) -> list[int]:
 
 
 def good_qubits(target: Any, worst: float = 0.05) -> int:
-    """How many qubits are read wrong in less than ``worst`` of all cases; all where no readout errors are published."""
+    """How many qubits are read wrong in less than ``worst`` of all cases; all where no readout errors are published.
+
+    Args:
+        target: of a Qiskit device.
+        worst: readout error from which on a qubit does not count.
+    """
     readout = _errors(target, "measure")
     return sum(error < worst for error in readout.values()) if readout else int(target.num_qubits or 1)
 

@@ -80,7 +80,12 @@ class Gate:
 
 
 def pauli(letters: str, like: Tensor) -> Tensor:
-    """The matrix of a Pauli string, first letter most significant, in the complex type of ``like``."""
+    """The matrix of a Pauli string, first letter most significant, in the complex type of ``like``.
+
+    Args:
+        letters: such as "XZ".
+        like: tensor whose type and device are taken.
+    """
     matrix = torch.ones(1, 1, dtype=like.dtype, device=like.device)
     for letter in letters:
         matrix = torch.kron(matrix, torch.tensor(PAULI[letter], dtype=like.dtype, device=like.device))

@@ -145,6 +145,12 @@ class Ledger:
     def plan(self, key: str, circuits: int, shots: int | None, content: str) -> Record:
         """Write a batch down, unless it is; ``content`` is a fingerprint of its circuits.
 
+        Args:
+            key: of the batch.
+            circuits: how many it holds.
+            shots: per circuit; ``None`` where values are exact.
+            content: fingerprint of its circuits.
+
         Raises:
             LedgerError: it is there with other content.
         """
@@ -175,15 +181,30 @@ class Ledger:
         return self.record(key)
 
     def submitted(self, key: str, job: str) -> None:
-        """The backend accepted it as a job."""
+        """The backend accepted it as a job.
+
+        Args:
+            key: of the batch.
+            job: the backend's id.
+        """
         self._set(key, status="submitted", job=job)
 
     def failed(self, key: str, error: str) -> None:
-        """It failed for good."""
+        """It failed for good.
+
+        Args:
+            key: of the batch.
+            error: what the backend said.
+        """
         self._set(key, status="failed", error=error)
 
     def done(self, key: str, result: Result) -> None:
-        """Its results, in one transaction."""
+        """Its results, in one transaction.
+
+        Args:
+            key: of the batch.
+            result: values and variances.
+        """
         blobs = [np.ascontiguousarray(part, dtype="<f8").tobytes() for part in (result.values, result.variances)]
         self._set(
             key,

@@ -40,6 +40,11 @@ class CircuitBlock(Protocol):
         """A module to stand in this one's place, which uses measured expectations (runs, observables).
 
         With ``x`` they are those of :meth:`input_rows` of x, else those of :meth:`node_rows`.
+
+        Args:
+            values: (runs, observables).
+            variances: of the values, the same shape.
+            x: the inputs they were measured for, or ``None`` for the nodes.
         """
 
 
@@ -57,7 +62,12 @@ class MeasuredValues(nn.Module):
     noise: Tensor | None = None
 
     def hold(self, values: Tensor, variances: Tensor) -> None:
-        """Keep measured values as buffers, and train no more."""
+        """Keep measured values as buffers, and train no more.
+
+        Args:
+            values: (runs, observables).
+            variances: of the values, the same shape.
+        """
         self.register_buffer("values", values.clone())
         self.register_buffer("variances", variances.clone())
         self.requires_grad_(False)
@@ -87,7 +97,13 @@ class MeasuredRows(MeasuredValues):
     inputs: Tensor
 
     def hold_rows(self, values: Tensor, variances: Tensor, inputs: Tensor) -> None:
-        """Keep measured values and the inputs they belong to."""
+        """Keep measured values and the inputs they belong to.
+
+        Args:
+            values: (runs, observables).
+            variances: of the values, the same shape.
+            inputs: (runs, R), the rows they belong to.
+        """
         self.hold(values, variances)
         self.register_buffer("inputs", inputs.clone())
 

@@ -36,7 +36,12 @@ class Group:
         return circuit
 
     def values(self, bits: np.ndarray, observables: int) -> np.ndarray:
-        """What each outcome (M, wires) of 0 and 1 contributes to each observable, (M, observables)."""
+        """What each outcome (M, wires) of 0 and 1 contributes to each observable, (M, observables).
+
+        Args:
+            bits: (M, wires) of 0 and 1.
+            observables: how many the circuit has.
+        """
         found = np.zeros((len(bits), observables))
         signs = 1.0 - 2.0 * bits
         for place, coefficient, wires in self.terms:

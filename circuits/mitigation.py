@@ -62,6 +62,10 @@ def calibration_circuits(wires: int) -> tuple[Circuit, Circuit]:
 def readout_errors(zeros: np.ndarray, ones: np.ndarray) -> ReadoutErrors:
     """From ⟨Z⟩ of every wire (wires,) after the two :func:`calibration_circuits`.
 
+    Args:
+        zeros: after preparing 0 on every wire.
+        ones: after preparing 1 on every wire.
+
     Raises:
         JobError: a wire's readings say next to nothing about its state, so that no correction exists.
     """
@@ -80,6 +84,10 @@ def fold(circuit: Circuit, factor: int) -> Circuit:
     """The same unitary with every gate run ``factor`` times: G (G† G)^((factor-1)/2), barriers in between.
 
     Embeddings of amplitudes, which have no inverse, are kept as they are.
+
+    Args:
+        circuit: any.
+        factor: odd.
 
     Raises:
         OptionError: ``factor`` is not odd and at least 1.

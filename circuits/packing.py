@@ -54,12 +54,23 @@ def _on(observable: PauliSum, by: int) -> PauliSum:
 
 
 def pack_rows(rows: np.ndarray, copies: int) -> np.ndarray:
-    """Rows (N, R) for the packed circuit: (⌈N / copies⌉, copies · R). The last row fills what is left over."""
+    """Rows (N, R) for the packed circuit: (⌈N / copies⌉, copies · R). The last row fills what is left over.
+
+    Args:
+        rows: (N, R).
+        copies: circuits side by side.
+    """
     missing = -len(rows) % copies
     filled = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
     return filled.reshape(len(filled) // copies, copies * rows.shape[1])
 
 
 def unpack(values: np.ndarray, copies: int, count: int) -> np.ndarray:
-    """What :func:`pack_rows` joined, apart again: (M, copies · observables) to (count, observables)."""
+    """What :func:`pack_rows` joined, apart again: (M, copies · observables) to (count, observables).
+
+    Args:
+        values: (M, copies · observables).
+        copies: circuits side by side.
+        count: rows before packing.
+    """
     return values.reshape(len(values) * copies, -1)[:count]

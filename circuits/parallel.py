@@ -123,6 +123,12 @@ class MeasuredParallelCircuits(ParallelCircuits, MeasuredRows):
 
     For those rows they return the measured values. While uncertainty is propagated, the inputs differ a little from
     them, and the exact difference is added.
+
+    Args:
+        layer: the trained circuits.
+        values: (runs, observables), measured.
+        variances: of the values, the same shape.
+        x: (rows, c · D) that were measured.
     """
 
     def __init__(self, layer: ParallelCircuits, values: Tensor, variances: Tensor, x: Tensor):

@@ -50,7 +50,13 @@ def _value(circuit: Circuit, angle: Angle, data: Any, parameters: Any) -> Any:
 
 
 def queue(circuit: Circuit, value: Callable[[Angle], Any], data: Any) -> None:
-    """Apply the gates inside a PennyLane program; ``value`` turns an angle into numbers."""
+    """Apply the gates inside a PennyLane program; ``value`` turns an angle into numbers.
+
+    Args:
+        circuit: whose gates are applied.
+        value: from an angle to a number, or to an array over rows.
+        data: (..., D) for embeddings of amplitudes.
+    """
     import pennylane as qml
 
     for gate in circuit.gates:
@@ -77,6 +83,11 @@ def from_pennylane(program: Callable[..., Any], *arguments: Any, wires: int | No
     """The gates and expectations that a PennyLane program or QNode makes for given arguments, angles as numbers.
 
     Templates are decomposed until every gate is known here.
+
+    Args:
+        program: a QNode, or a function that queues operations.
+        *arguments: with which it is called.
+        wires: how many; as many as are used if ``None``.
 
     Raises:
         OptionError: a gate or a measurement that cannot be represented.

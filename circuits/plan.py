@@ -66,7 +66,12 @@ class Monomial:
 
     @staticmethod
     def of(gate: Gate, wires: int) -> Monomial:
-        """CNOT, CZ or SWAP."""
+        """CNOT, CZ or SWAP.
+
+        Args:
+            gate: one of these.
+            wires: of the circuit.
+        """
         index = np.arange(2**wires)
         first, second = (wires - 1 - wire for wire in gate.wires)
         both = (index >> first) & (index >> second) & 1

@@ -152,7 +152,13 @@ def blocks_of(model: nn.Module) -> dict[str, CircuitBlock]:
 
 
 def traced(model: nn.Module, blocks: dict[str, CircuitBlock], rows: Tensor) -> list[tuple[str, int]]:
-    """(name, input rows) of every block in the order in which the model runs them on the rows."""
+    """(name, input rows) of every block in the order in which the model runs them on the rows.
+
+    Args:
+        model: that is run.
+        blocks: its circuit blocks by name.
+        rows: (N, inputs).
+    """
     seen: list[tuple[str, int]] = []
 
     def note(name: str) -> Callable[..., None]:
@@ -173,7 +179,12 @@ def traced(model: nn.Module, blocks: dict[str, CircuitBlock], rows: Tensor) -> l
 
 
 def block_input(inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """The first argument of a call, however it was given."""
+    """The first argument of a call, however it was given.
+
+    Args:
+        inputs: positional arguments.
+        named: keyword arguments.
+    """
     return inputs[0] if inputs else next(iter(named.values()))
 
 
@@ -183,6 +194,12 @@ def choose(
     """The cheaper route for every block, in the order in which they are to be measured.
 
     Blocks by nodes come first: they wait for no input.
+
+    Args:
+        model: that is deployed.
+        blocks: its circuit blocks by name.
+        rows: (N, inputs) that will be asked for, or ``None``.
+        costs: what a run takes on the backend.
 
     Raises:
         OptionError: a block needs rows and there are none, or it is called more than once and cannot be measured by

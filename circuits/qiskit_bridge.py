@@ -102,6 +102,10 @@ def from_qiskit(circuit: Any, observables: tuple[PauliSum, ...] = (Z(0),)) -> Ci
     Free parameters must enter affinely; those named ``x[0]``, ``x[1]``, … become data columns. Measurements
     are left out.
 
+    Args:
+        circuit: to translate.
+        observables: that the new circuit has.
+
     Raises:
         OptionError: a gate that is not known (transpile to known ones first), or an angle that is not affine.
     """
@@ -134,14 +138,25 @@ def _affine(value: Any) -> Angle:
 
 
 def to_openqasm3(circuit: Circuit, data: ArrayLike | None = None, parameters: ArrayLike | None = None) -> str:
-    """OpenQASM 3 text; what is not bound becomes an ``input`` of the program. See :func:`to_qiskit`."""
+    """OpenQASM 3 text; what is not bound becomes an ``input`` of the program. See :func:`to_qiskit`.
+
+    Args:
+        circuit: to write.
+        data: (D,) values of its data columns.
+        parameters: (P,) values of its parameters.
+    """
     from qiskit import qasm3
 
     return str(qasm3.dumps(to_qiskit(circuit, data, parameters)))
 
 
 def from_openqasm3(text: str, observables: tuple[PauliSum, ...] = (Z(0),)) -> Circuit:
-    """The circuit of an OpenQASM 3 program of known gates. See :func:`from_qiskit`."""
+    """The circuit of an OpenQASM 3 program of known gates. See :func:`from_qiskit`.
+
+    Args:
+        text: a program.
+        observables: that the circuit has.
+    """
     from qiskit import qasm3
 
     return from_qiskit(qasm3.loads(text), observables)

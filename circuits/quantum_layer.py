@@ -103,6 +103,12 @@ class MeasuredQuantumLayer(QuantumLayer, MeasuredRows):
 
     For the rows it was measured for it returns the measured values. While uncertainty is propagated, its inputs differ
     a little from them, and the exact difference is added.
+
+    Args:
+        layer: the trained layer.
+        values: (runs, observables), measured.
+        variances: of the values, the same shape.
+        x: (rows, D) that were measured.
     """
 
     def __init__(self, layer: QuantumLayer, values: Tensor, variances: Tensor, x: Tensor):

@@ -46,6 +46,11 @@ def is_free(angle: Angle) -> bool:
 def rows_of(circuit: Circuit, data: Tensor | None = None, parameters: Tensor | None = None) -> Tensor:
     """What :func:`by_angle` of the circuit takes as data, differentiable: (..., D) and (..., P) to (..., R).
 
+    Args:
+        circuit: the circuit.
+        data: (..., D), or ``None`` where it has none.
+        parameters: (..., P), or ``None`` where it has none.
+
     Raises:
         ShapeError: a last dimension is not D or P.
     """

@@ -15,7 +15,11 @@ MOST_WIRES = 20
 
 
 def check_wires(circuit: Circuit) -> None:
-    """Raise :class:`qkan.errors.OptionError` for a circuit of more than :data:`MOST_WIRES` wires."""
+    """Raise :class:`qkan.errors.OptionError` for a circuit of more than :data:`MOST_WIRES` wires.
+
+    Raises:
+        OptionError: there are too many for memory.
+    """
     if circuit.wires > MOST_WIRES:
         raise OptionError(
             f"a state vector of {circuit.wires} wires does not fit; exact simulation takes up to {MOST_WIRES} wires."
@@ -41,7 +45,12 @@ def normalised(amplitudes: Tensor) -> Tensor:
 
 
 def chosen(data: Tensor, columns: tuple[int, ...]) -> Tensor:
-    """Columns of data (..., D); neighbours are a view, whose gradient costs less."""
+    """Columns of data (..., D); neighbours are a view, whose gradient costs less.
+
+    Args:
+        data: (..., D).
+        columns: which.
+    """
     if columns == tuple(range(columns[0], columns[-1] + 1)):
         return data[..., columns[0] : columns[-1] + 1]
     return data[..., list(columns)]
@@ -113,7 +122,13 @@ def state(circuit: Circuit, data: Tensor | None = None, parameters: Tensor | Non
 
 
 def expectation(psi: Tensor, observable: PauliSum, wires: int) -> Tensor:
-    """⟨ψ|O|ψ⟩ of states (..., 2^wires), of shape (...)."""
+    """⟨ψ|O|ψ⟩ of states (..., 2^wires), of shape (...).
+
+    Args:
+        psi: (..., 2^wires), complex.
+        observable: a sum of Pauli strings.
+        wires: their number.
+    """
     total = torch.zeros(psi.shape[:-1], dtype=psi.real.dtype, device=psi.device)
     for coefficient, string in observable.terms:
         turned = psi

@@ -28,7 +28,7 @@ from qkan.kernels import (
 )
 from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels import rational as rational_module
-from qkan.kernels.reference import accumulation_dtype
+from qkan.kernels.reference import accumulation_dtype, cox_de_boor
 
 VARIABLE = "QKAN_KERNELS"
 _FAILURES: dict[str, str | None] = {}
@@ -120,9 +120,44 @@ def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
 
     See :func:`qkan.kernels.spline.uniform_cubic`.
     """
-    if x.dtype != torch.float32 or x.numel() * count < _WIDE or reason_for_reference(x.dtype, x.device) is not None:
+    if x.dtype != torch.float32 or spline_reason(x, 3, True, count) is not None:
         return spline_ops.cubic_reference(x, first, step, count)
     return spline_ops.cubic(x, first, step, count)
+
+
+def splines(x: Tensor, knots: Tensor, k: int, spacing: tuple[float, float] | None) -> Tensor:
+    """B-splines of degree k at x (..., n): (..., n, K).
+
+    Args:
+        x: positions.
+        knots: (K + k + 1,) for all inputs or (n, K + k + 1).
+        k: degree.
+        spacing: the middle of the first cubic spline and the distance of the knots where these are equally spaced and
+            common to all inputs; else ``None``, and the Cox-de Boor recursion runs, which takes any knots.
+    """
+    if spacing is None or k != 3:
+        return cox_de_boor(x, knots, k)
+    return cubic(x, *spacing, knots.shape[-1] - k - 1)
+
+
+def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
+    """Why plain PyTorch computes ``count`` splines at x, or ``None`` where a compiled pass does.
+
+    Half-precision positions are computed in float32.
+
+    Args:
+        x: positions, any shape.
+        k: degree.
+        uniform: whether the knots are equally spaced.
+        count: splines.
+    """
+    if not uniform:
+        return "the compiled passes take equally spaced knots"
+    if k != 3:
+        return f"the compiled passes are for splines of degree 3, not {k}"
+    if accumulation_dtype(x.dtype) == torch.float32 and x.numel() * count < _WIDE:
+        return "there is too little to compute"
+    return reason_for_reference(x.dtype, x.device)
 
 
 def reason_for_plain_rational(x: Tensor) -> str | None:
@@ -143,7 +178,12 @@ def group_rational(x: Tensor, numerator: Tensor, denominator: Tensor, form: str)
 
 
 def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
-    """Coefficients (m, n, K) times edge weights (m, n)."""
+    """Coefficients (m, n, K) times edge weights (m, n).
+
+    Args:
+        coefficients: (m, n, K).
+        weight: (m, n).
+    """
     both = coefficients.dtype == weight.dtype == torch.float32 and coefficients.numel() >= _WIDE
     if not both or reason_for_reference(weight.dtype, weight.device) is not None:
         return coefficients * weight.unsqueeze(-1)
@@ -182,18 +222,26 @@ def spline_sum(
 
     ``None`` where no kernel applies, where something traces, or where there is too little to compute.
     """
-    tensors = (tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)
-    if not _direct(*tensors) or x.shape[:-1].numel() * coefficients.numel() < LEAST_WORK:
+    if not spline_sum_applies(*(tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)):
         return None
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)
     return found.view(*x.shape[:-1], len(scale))
 
 
+def spline_sum_applies(x: Tensor, coefficients: Tensor, *others: Tensor) -> bool:
+    """Whether :func:`spline_sum` computes a layer of these coefficients (m, n, K) for x (..., n)."""
+    return _direct(x, coefficients, *others) and x.shape[:-1].numel() * coefficients.numel() >= LEAST_WORK
+
+
 def coefficients(theta: Tensor, recipe: str) -> Tensor | None:
     """Fourier coefficients of ⟨Z⟩ by a compiled kernel in float32: theta (..., P) -> (..., K).
 
     ``None`` where no kernel applies: the caller then has the nodes on the right device.
+
+    Args:
+        theta: (..., P).
+        recipe: circuit and nodes as text, from :func:`qkan.kernels.node_ops.recipe`.
     """
     if reason_for_reference(theta.dtype, theta.device) is not None:
         return None
@@ -215,6 +263,14 @@ def node_matrix(
     """Matrix and bias of a layer of circuits, see :mod:`qkan.kernels.node_matrix`; float32 on the CPU.
 
     ``None`` where no kernel applies, or where something traces.
+
+    Args:
+        theta: (m, n, P) or (groups, P).
+        weight: (m, n) edge scales, or ``None`` for 1.
+        base: (m, n) weights of the base branch, or ``None``.
+        bias: (m,), or ``None``.
+        shape: (m, n).
+        recipe: circuit and nodes as text, from :func:`qkan.kernels.node_ops.recipe`.
     """
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
     if traced or theta.dtype != torch.float32 or reason_for_reference(theta.dtype, theta.device) is not None:
@@ -264,6 +320,14 @@ def edge_sum(
 
 
 def edge_nodes(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: bool) -> int:
-    """Nodes between which :func:`edge_sum` interpolates this batch (B, n), 0 where it takes every row."""
+    """Nodes between which :func:`edge_sum` interpolates this batch (B, n), 0 where it takes every row.
+
+    Args:
+        x: (B, n).
+        theta: (m, n, P).
+        frequency: (m, n, L) data weights.
+        readout: "z" or "amplitude".
+        arccos: whether the data angle is arccos of w x + b.
+    """
     where = edge_ops.interval(x.to(torch.float32), theta, frequency.to(torch.float32), readout, arccos)
     return 0 if where is None else where.nodes

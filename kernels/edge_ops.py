@@ -38,7 +38,15 @@ def _splits(features: int, batch: int) -> int:
 
 
 def interval(x: Tensor, theta: Tensor, frequency: Tensor, readout: str, arccos: bool) -> Any:
-    """Where interpolation takes the place of every row: ⟨Z⟩ of circuits that all rows share, in a large batch."""
+    """Where interpolation takes the place of every row: ⟨Z⟩ of circuits that all rows share, in a large batch.
+
+    Args:
+        x: (B, n).
+        theta: (m, n, P).
+        frequency: (m, n, L) data weights.
+        readout: "z" or "amplitude".
+        arccos: whether the data angle is arccos of w x + b.
+    """
     from qkan.kernels import chebyshev_cpu
 
     if x.device.type != "cpu" or theta.dim() != 3 or readout != "z" or arccos:
@@ -93,7 +101,19 @@ def edge_sum_backward(
     readout: str,
     arccos: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients with respect to x, theta, frequency, shift and weight."""
+    """Gradients with respect to x, theta, frequency, shift and weight.
+
+    Args:
+        grad: (B, m).
+        x: (B, n).
+        theta: (m, n, P).
+        frequency: (m, n, L) data weights.
+        shift: (m, n, L) data offsets.
+        weight: (m, n).
+        gates: the circuit as text.
+        readout: "z" or "amplitude".
+        arccos: whether the data angle is arccos of w x + b.
+    """
     from qkan.kernels import bloch_cpu, bloch_rows_cpu, chebyshev_cpu, numba_cpu
 
     where = interval(x, theta, frequency, readout, arccos)

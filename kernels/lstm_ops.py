@@ -20,6 +20,11 @@ def reference(x: Tensor, activation: str, *weights: Tensor) -> Tensor:
 
     ``weights`` are for every direction those by inputs (4H, n), by the hidden state (4H, H) and biases (4H,), with the
     gates i, f, g, o; the second direction begins at the last step.
+
+    Args:
+        x: (T, N, n).
+        activation: name of the function of g and of the output.
+        *weights: for each direction.
     """
     act = ACTIVATIONS[activation]
     weight, recurrent, bias = _stacked(weights)

@@ -19,7 +19,13 @@ from qkan.kernels.program import decode, table
 
 
 def recipe(gates: str, frequencies: list[int] | None, reps: int) -> str:
-    """Circuit and nodes as text: integer frequencies mean the circle, ``None`` the torus of ``reps`` angles."""
+    """Circuit and nodes as text: integer frequencies mean the circle, ``None`` the torus of ``reps`` angles.
+
+    Args:
+        gates: the circuit as text, from :func:`qkan.kernels.program.encode`.
+        frequencies: w_l of the data angles; ``None`` where they are trained.
+        reps: number L of data angles.
+    """
     nodes = f"torus {reps}" if frequencies is None else "circle " + ",".join(map(str, frequencies))
     return f"{nodes}|{gates}"
 
@@ -75,7 +81,12 @@ def tables(text: str) -> Tables:
 
 
 def coefficients_reference(theta: Tensor, text: str) -> Tensor:
-    """Fourier coefficients of ⟨Z⟩ by a recipe, in plain PyTorch: theta (..., P) -> (..., K)."""
+    """Fourier coefficients of ⟨Z⟩ by a recipe, in plain PyTorch: theta (..., P) -> (..., K).
+
+    Args:
+        theta: (..., P).
+        text: circuit and nodes, from :func:`recipe`.
+    """
     read = tables(text)
     nodes = torch.as_tensor(read.nodes, dtype=theta.dtype, device=theta.device)
     values = reference.expectation_z(decode(read.text), theta.unsqueeze(-2), nodes)
@@ -93,7 +104,13 @@ def node_layer_reference(u: Tensor, theta: Tensor, weight: Tensor | None, out_fe
 
 
 def per_edge(coefficients: Tensor, n: int, m: int) -> Tensor:
-    """(m, n, K), from (groups, K) where input i uses circuit i mod groups."""
+    """(m, n, K), from (groups, K) where input i uses circuit i mod groups.
+
+    Args:
+        coefficients: (m, n, K) or (groups, K).
+        n: inputs.
+        m: outputs.
+    """
     if coefficients.dim() == 3:
         return coefficients
     index = torch.arange(n, device=coefficients.device) % coefficients.shape[0]
@@ -129,7 +146,16 @@ def _(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: int, text: 
 def node_layer_backward(
     grad: Tensor, u: Tensor, theta: Tensor, weight: Tensor | None, coefficients: Tensor, text: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients with respect to u, theta and weight (empty if there is none)."""
+    """Gradients with respect to u, theta and weight (empty if there is none).
+
+    Args:
+        grad: (B, m).
+        u: data angles, (B, n) or (B, n, L).
+        theta: (m, n, P) or (groups, P).
+        weight: (m, n), or ``None`` for 1.
+        coefficients: of the forward pass.
+        text: circuit and nodes, from :func:`recipe`.
+    """
     from qkan.kernels import node_layer_cpu
 
     of_u, of_theta, of_weight = node_layer_cpu.backward(grad, u, theta, weight, coefficients, text)

@@ -29,7 +29,12 @@ def _grad_by_reference(function: Any, x: Tensor, grad: Tensor) -> Tensor:
 
 @torch.library.custom_op("qkan::harmonics", mutates_args=(), device_types="cpu")
 def harmonics(angles: Tensor, degree: int) -> Tensor:
-    """1, cos u … cos Du, sin u … sin Du; float32, (...) -> (..., 2D+1)."""
+    """1, cos u … cos Du, sin u … sin Du; float32, (...) -> (..., 2D+1).
+
+    Args:
+        angles: u, any shape.
+        degree: D.
+    """
     from qkan.kernels import numba_cpu
 
     out = angles.new_empty(*angles.shape, 2 * degree + 1)
@@ -48,7 +53,13 @@ def _(angles: Tensor, degree: int) -> Tensor:
 
 @torch.library.custom_op("qkan::harmonics_backward", mutates_args=(), device_types="cpu")
 def harmonics_backward(grad: Tensor, features: Tensor, degree: int) -> Tensor:
-    """Gradient with respect to the angles, from the features computed in the forward pass."""
+    """Gradient with respect to the angles, from the features computed in the forward pass.
+
+    Args:
+        grad: (..., 2D+1).
+        features: (..., 2D+1).
+        degree: D.
+    """
     from qkan.kernels import numba_cpu
 
     size = 2 * degree + 1
@@ -99,7 +110,13 @@ def _(theta: Tensor, text: str) -> Tensor:
 
 @torch.library.custom_op("qkan::coefficients_backward", mutates_args=(), device_types="cpu")
 def coefficients_backward(grad: Tensor, theta: Tensor, text: str) -> Tensor:
-    """Gradient with respect to theta, by the reversible adjoint."""
+    """Gradient with respect to theta, by the reversible adjoint.
+
+    Args:
+        grad: (..., K).
+        theta: (..., P).
+        text: circuit and nodes, from :func:`qkan.kernels.node_ops.recipe`.
+    """
     from qkan.kernels import node_layer_cpu, numba_cpu
 
     out = theta.new_empty(theta.shape)

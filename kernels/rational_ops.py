@@ -66,7 +66,10 @@ def _(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Tensor:
 def rational_backward(
     grad: Tensor, x: Tensor, numerator: Tensor, denominator: Tensor, form: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by x and by both sets of coefficients."""
+    """Gradients by x and by both sets of coefficients, for the gradient ``grad`` by the output.
+
+    The other arguments are those of :func:`qkan.kernels.rational.group_rational`.
+    """
     from qkan.kernels import numba_cpu, rational_cpu
 
     a, b, *_ = tables = _tables(numerator, denominator, form)

@@ -38,14 +38,24 @@ State = tuple[Tensor, ...]
 
 
 def lstm_step(gates: Tensor, state: State) -> State:
-    """(h, c) after a step, from pre-activations i, f, g, o (..., 4H) and the state before."""
+    """(h, c) after a step, from pre-activations i, f, g, o (..., 4H) and the state before.
+
+    Args:
+        gates: (..., 4H).
+        state: (h, c), each (..., H).
+    """
     i, f, g, o = gates.chunk(4, -1)
     cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(cell), cell
 
 
 def gru_step(gates: Tensor, state: State) -> State:
-    """(h,) after a step, from pre-activations r, z, a, b (..., 4H): n = tanh(a + σ(r) b), h = n + σ(z) (h - n)."""
+    """(h,) after a step, from pre-activations r, z, a, b (..., 4H): n = tanh(a + σ(r) b), h = n + σ(z) (h - n).
+
+    Args:
+        gates: (..., 4H).
+        state: (h,), (..., H).
+    """
     r, z, a, b = gates.chunk(4, -1)
     candidate = torch.tanh(a + torch.sigmoid(r) * b)
     return (candidate + torch.sigmoid(z) * (state[0] - candidate),)
@@ -133,7 +143,15 @@ def recurrence(
 
 
 def kept_shapes(x: Tensor, matrix: Tensor, size: int, cell: str, keep: bool) -> list[tuple[int, ...]]:
-    """Shapes of features, slopes, gates and cells."""
+    """Shapes of features, slopes, gates and cells.
+
+    Args:
+        x: (T, B, n).
+        matrix: coefficients of the gates.
+        size: hidden size H.
+        cell: "lstm" or "gru".
+        keep: whether those of all steps are kept, as a backward pass needs them.
+    """
     steps, batch = x.shape[0] if keep else 1, x.shape[1]
     inputs = matrix.shape[1]
     cells = (steps, batch, size if cell == "lstm" else 0)
@@ -160,7 +178,20 @@ def recurrence_backward(
     cell: str,
     degree: int,
 ) -> list[Tensor]:
-    """Gradients by x, h0, c0, matrix, bias and encode (empty if there is none); ``kept`` begins with the outputs."""
+    """Gradients by x, h0, c0, matrix, bias and encode (empty if there is none); ``kept`` begins with the outputs.
+
+    Args:
+        grads: by the outputs and the last states.
+        x: (T, B, n).
+        h0: (B, H).
+        c0: (B, H); empty for a GRU.
+        matrix: coefficients of the gates.
+        encode: data weights, or ``None``.
+        lengths: (B,) steps of each sequence, or ``None``.
+        kept: outputs, then what the forward pass kept.
+        cell: "lstm" or "gru".
+        degree: D of the features.
+    """
     from qkan.kernels import recurrence_layer_cpu
 
     return recurrence_layer_cpu.backward(grads, x, h0, c0, matrix, encode, lengths, kept, cell, degree)

@@ -59,6 +59,11 @@ def angle_gradients(program: Program, theta: Tensor, torques: Tensor) -> Tensor:
 
     The first torque is known after the first rotation and is turned back; the others are known after the data gate
     before theirs and are turned forth.
+
+    Args:
+        program: the circuit in numbers.
+        theta: (..., P).
+        torques: (..., L+1, 3).
     """
     gradient = torch.zeros_like(theta)
     lead = int((program.data >= 0).argmax())

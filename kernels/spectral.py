@@ -51,7 +51,12 @@ def torus_transform(reps: int) -> np.ndarray:
 
 
 def harmonics(u: Tensor, degree: int) -> Tensor:
-    """1, cos u … cos Du, sin u … sin Du. Shape (...) -> (..., 2D+1). Angles of half-precision input are float32."""
+    """1, cos u … cos Du, sin u … sin Du. Shape (...) -> (..., 2D+1). Angles of half-precision input are float32.
+
+    Args:
+        u: angles, any shape.
+        degree: D.
+    """
     work = u.to(accumulation_dtype(u.dtype)).unsqueeze(-1)
     orders = torch.arange(1, degree + 1, dtype=work.dtype, device=u.device)
     angles = work * orders
@@ -72,6 +77,10 @@ def dirichlet(u: Tensor, degree: int) -> Tensor:
     """Cardinal functions of the circle nodes: D(u - u_k) = (1 + 2 Σ_j cos j(u - u_k)) / (2D+1).
 
     Shape (...) -> (..., 2D+1). They interpolate exactly (D(u_j - u_k) = δ_jk), sum to 1, and their squares sum to 1.
+
+    Args:
+        u: angles, any shape.
+        degree: D.
     """
     transform = torch.as_tensor(circle_transform(degree), dtype=u.dtype, device=u.device)
     return harmonics(u, degree) @ transform.T

@@ -15,7 +15,7 @@ def uniform_cubic(x: Tensor, centres: Tensor, step: float) -> Tensor:
         step: distance h between knots.
 
     Returns:
-        (*x.shape, K).
+        ``(*x.shape, K)``.
     """
     # Everything is scaled by 6^(-1/3), so that the cubes need no division: few passes over an array K times the input.
     root = 6 ** (-1 / 3)

@@ -80,14 +80,16 @@ def _scaled(coefficients, weight, out, count):
             out[e * len(count) + k] = coefficients[e * len(count) + k] * weight[e]
 
 
-def _products(grad, coefficients, out, count):
-    """Out (E,) = Σ_k grad · coefficients, both (E · K): the gradient by the weights."""
-    for e in prange(len(out)):
+def _scaled_backward(grad, coefficients, weight, by_weight, count):
+    """Gradients of :func:`_scaled`: by the coefficients in the place of ``grad`` (E · K), by the weights (E,)."""
+    for e in prange(len(weight)):
         total = f4(0)
         for k in range(len(count)):
-            total += grad[e * len(count) + k] * coefficients[e * len(count) + k]
-        out[e] = total
+            slope = grad[e * len(count) + k]
+            total += slope * coefficients[e * len(count) + k]
+            grad[e * len(count) + k] = slope * weight[e]
+        by_weight[e] = total
 
 
 CUBIC, CUBIC_BACKWARD = both(_cubic), both(_cubic_backward)
-SCALED, PRODUCTS = both(_scaled), both(_products)
+SCALED, SCALED_BACKWARD = both(_scaled), both(_scaled_backward)

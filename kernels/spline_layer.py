@@ -1,8 +1,8 @@
 """A whole layer of cubic splines, edge scales and a base branch as one differentiable function, float32 on the CPU.
 
 A layer of a few hundred outputs and a batch of dozens of rows spends more time on its coefficients than on its rows,
-and a small one more on calls than on numbers. Here the coefficients are passed over three times in a training step
-besides the matrix products: once to scale them, and twice for the gradients of coefficients and of scales.
+and a small one more on calls than on numbers. Here the coefficients are passed over twice in a training step
+besides the matrix products: once to scale them, and once for the gradients of coefficients and of scales.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ class Grid(NamedTuple):
 
 
 def features_reference(x: Tensor, grid: Grid) -> Tensor:
-    """The splines of x (...), (..., K), in plain PyTorch."""
+    """The splines of x (...), (..., K), in plain PyTorch.
+
+    Args:
+        x: any shape.
+        grid: first middle, step and number K of the splines.
+    """
     found = spline_ops.cubic_reference(x.clamp(grid.low, grid.high), grid.first, grid.step, grid.splines)
     if grid.tail == 0:
         return found
@@ -99,11 +104,9 @@ class SplineLayer(torch.autograd.Function):
             by_x += torch.ops.aten.silu_backward(torch.mm(grad, scale if base is None else base), x)
         columns = grad.t()
         if need[1] or need[2]:
-            by_weight = torch.mm(columns, features)
-            shapes = coefficients.shape, scale.shape
-            by_coefficients, by_scale = (x.new_empty(shape) for shape in shapes)
-            _run("SCALED", (by_weight, scale, by_coefficients), grid)
-            _run("PRODUCTS", (by_weight, coefficients, by_scale), grid)
+            by_coefficients = torch.mm(columns, features).view_as(coefficients)
+            by_scale = x.new_empty(scale.shape)
+            _run("SCALED_BACKWARD", (by_coefficients, coefficients, scale, by_scale), grid)
             if base is None:
                 by_scale.addmm_(columns, act)
         if need[3]:

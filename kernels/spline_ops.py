@@ -18,7 +18,14 @@ def cubic_reference(x: Tensor, first: float, step: float, count: int) -> Tensor:
 
 @torch.library.custom_op("qkan::cubic", mutates_args=(), device_types="cpu")
 def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
-    """Cubic B-splines with middles first, first + step, …: float32 (...) -> (..., count)."""
+    """Cubic B-splines with middles first, first + step, …: float32 (...) -> (..., count).
+
+    Args:
+        x: positions, any shape.
+        first: middle of the first spline.
+        step: distance of the middles.
+        count: number K of the splines.
+    """
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = x.new_empty(*x.shape, count)
@@ -33,7 +40,14 @@ def _(x: Tensor, first: float, step: float, count: int) -> Tensor:
 
 @torch.library.custom_op("qkan::cubic_backward", mutates_args=(), device_types="cpu")
 def cubic_backward(grad: Tensor, x: Tensor, first: float, step: float) -> Tensor:
-    """Gradient by x."""
+    """Gradient by x.
+
+    Args:
+        grad: (..., K).
+        x: positions, any shape.
+        first: middle of the first spline.
+        step: distance of the middles.
+    """
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -66,7 +80,12 @@ cubic.register_autograd(_differentiate_cubic, setup_context=_save_cubic)
 
 @torch.library.custom_op("qkan::scaled", mutates_args=(), device_types="cpu")
 def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
-    """Coefficients (m, n, K) times edge weights (m, n), float32."""
+    """Coefficients (m, n, K) times edge weights (m, n), float32.
+
+    Args:
+        coefficients: (m, n, K).
+        weight: (m, n).
+    """
     from qkan.kernels import numba_cpu, spline_cpu
 
     out = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
@@ -82,14 +101,20 @@ def _(coefficients: Tensor, weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("qkan::scaled_backward", mutates_args=(), device_types="cpu")
 def scaled_backward(grad: Tensor, coefficients: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients by both."""
+    """Gradients by both.
+
+    Args:
+        grad: (m, n, K).
+        coefficients: (m, n, K).
+        weight: (m, n).
+    """
     from qkan.kernels import numba_cpu, spline_cpu
 
-    made = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (coefficients, weight)]
-    work, threads, count = grad.numel(), torch.get_num_threads(), (0,) * grad.shape[-1]
-    numba_cpu.run(spline_cpu.SCALED, work, threads, *flat(grad, weight, made[0]), count)
-    numba_cpu.run(spline_cpu.PRODUCTS, work, threads, *flat(grad, coefficients, made[1]), count)
-    return made[0], made[1]
+    by_coefficients = grad.clone(memory_format=torch.contiguous_format)
+    by_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    tensors = flat(by_coefficients, coefficients, weight, by_weight)
+    numba_cpu.run(spline_cpu.SCALED_BACKWARD, grad.numel(), torch.get_num_threads(), *tensors, (0,) * grad.shape[-1])
+    return by_coefficients, by_weight
 
 
 @scaled_backward.register_fake
@@ -118,7 +143,13 @@ def flat(*tensors: Tensor) -> list[Any]:
 
 
 def endless(first: float, step: float, count: int) -> tuple[Any, ...]:
-    """Grid and number of splines that die out, as the compiled passes take them."""
+    """Grid and number of splines that die out, as the compiled passes take them.
+
+    Args:
+        first: middle of the first spline.
+        step: distance of the middles.
+        count: number of the splines.
+    """
     return grid_numbers(first, step, -math.inf, math.inf, 0.0), (0,) * count
 
 

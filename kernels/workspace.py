@@ -53,7 +53,12 @@ def room(name: str, *shape: int) -> Tensor:
 
 
 def chunks(batch: int, row_elements: int) -> list[slice]:
-    """The rows of each chunk, where a row of features has ``row_elements`` numbers."""
+    """The rows of each chunk, where a row of features has ``row_elements`` numbers.
+
+    Args:
+        batch: number of rows.
+        row_elements: numbers in the features of a row.
+    """
     rows = max(1, CHUNK_BYTES // (4 * row_elements))
     return [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
 
@@ -62,6 +67,12 @@ def product(bias: Tensor, columns: Tensor, matrix: Tensor, out: Tensor) -> None:
     """Out = bias + columns.T @ matrix.T, shapes (m,), (K, B), (m, K), (B, m).
 
     The sum over K is taken in parts: a float32 sum of thousands of terms in a row loses half a digit more.
+
+    Args:
+        bias: (m,).
+        columns: (K, B).
+        matrix: (m, K).
+        out: (B, m), overwritten.
     """
     width = max(_SHORTEST, -(-len(columns) // _PARTS))
     torch.addmm(bias, columns[:width].t(), matrix[:, :width].t(), out=out)

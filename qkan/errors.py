@@ -1,4 +1,4 @@
-"""Every error a user can cause. All are ``ValueError``s whose message is one plain sentence."""
+"""Every error a user can cause. All derive from ``ValueError``, and their message is one plain sentence."""
 
 from __future__ import annotations
 
@@ -72,7 +72,16 @@ class LeakageWarning(UserWarning):
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
-    """Raise :class:`OptionError` naming the valid choices unless ``value`` is one of them."""
+    """Raise :class:`OptionError` naming the valid choices unless ``value`` is one of them.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        choices: the valid values.
+
+    Raises:
+        OptionError: ``value`` is none of them.
+    """
     valid = list(choices)
     if value not in valid:
         listed = ", ".join(repr(choice) for choice in valid)
@@ -80,14 +89,45 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
 
 
 def check_positive(name: str, value: object, minimum: int = 1) -> int:
-    """Return ``value`` as an int, or raise :class:`OptionError` if it is not a whole number >= minimum."""
+    """Return ``value`` as an int, or raise :class:`OptionError` if it is not a whole number >= minimum.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        minimum: the least valid number.
+
+    Raises:
+        OptionError: ``value`` is not such a number.
+    """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
         raise OptionError(f"{name}={value!r} must be a whole number of at least {minimum}.")
     return int(value.__index__())
 
 
+def check_sizes(name: str, values: object, minimum: int = 1) -> list[int]:
+    """Return ``values`` as a list of ints, or raise :class:`OptionError` unless all are whole numbers >= minimum.
+
+    Args:
+        name: of the argument, for the message.
+        values: what was given.
+        minimum: the least valid number.
+    """
+    if not isinstance(values, (list, tuple)):
+        raise OptionError(f"{name}={values!r} must be a list of whole numbers of at least {minimum}.")
+    return [check_positive(name, value, minimum) for value in values]
+
+
 def check_above(name: str, value: object, bound: float) -> float:
-    """Return ``value`` as a float, or raise :class:`OptionError` if it is not a finite number > bound."""
+    """Return ``value`` as a float, or raise :class:`OptionError` if it is not a finite number > bound.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        bound: the number that must be exceeded.
+
+    Raises:
+        OptionError: ``value`` is not such a number.
+    """
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= bound:
         raise OptionError(f"{name}={value!r} must be a finite number above {bound:g}.")
     return float(value)

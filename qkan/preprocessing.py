@@ -49,7 +49,12 @@ def make_preprocessor(numeric: Sequence[str], levels: dict[str, list[str]]) -> C
 
 
 def known_levels(frame: pd.DataFrame, categorical: Sequence[str]) -> dict[str, list[str]]:
-    """Sorted levels of every categorical column, missing values aside."""
+    """Sorted levels of every categorical column, missing values aside.
+
+    Args:
+        frame: training rows.
+        categorical: names of the categorical columns.
+    """
     return {name: sorted(frame[name].dropna().astype(str).unique()) for name in categorical}
 
 
@@ -60,6 +65,12 @@ def conform(
 
     ``unseen="missing"`` treats a categorical level that was not seen in training as missing instead of raising;
     ``unseen="keep"`` leaves it, for comparing rows, since two levels the model does not know are still different.
+
+    Args:
+        frame: rows with the columns, in any order.
+        numeric: names of the columns of numbers.
+        levels: known levels of every categorical column.
+        unseen: what to do with others: "error", "missing" or "keep".
 
     Raises:
         DataError: a numeric column holds text, or a categorical one a level that was not seen in training.

@@ -12,7 +12,12 @@ from matplotlib.figure import Figure
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG bytes."""
+    """The figure as PNG bytes.
+
+    Args:
+        figure: a matplotlib figure.
+        dpi: dots per inch.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a box in the picture says it as well

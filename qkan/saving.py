@@ -69,6 +69,10 @@ def save_folder(path: str | Path, kind: str, config: Mapping[str, Any], tensors:
 def load_folder(path: str | Path, kind: str | None = None) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Read a model folder: (kind, config, tensors).
 
+    Args:
+        path: of the folder.
+        kind: the kind of model that is wanted; ``None`` takes any.
+
     Raises:
         ModelFileError: nothing there, not a model, of another kind, from a newer version, or damaged.
     """

@@ -17,11 +17,11 @@ from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hash
 from qkan.analysis.explain import Columnwise, Explanation, checked, evaluations, shap_values
 from qkan.analysis.network_shap import additive_values, expected_gradients, is_additive
 from qkan.errors import DataError, ModelFileError, check_choice
-from qkan.models import KAN
+from qkan.models import KAAM, KAN, LogisticKAN
 from qkan.models.base import Network, rebuild
 from qkan.models.dcnn import class_probabilities
 from qkan.saving import load_folder, save_folder
-from qkan.sklearn import KACQClassifier, KANClassifier
+from qkan.sklearn import KAAMClassifier, KACQClassifier, KANClassifier, LogisticKANClassifier
 
 KIND = "tabular-classifier"
 #: Ways of explaining, see :meth:`TabularModel.explain`.
@@ -37,14 +37,15 @@ class TabularModel:
     """Preprocessing and a classifier in one scikit-learn pipeline, with prediction sets and SHAP values.
 
     Args:
-        estimator: an unfitted classifier; the preprocessing standardises, so give it ``standardize=False``.
+        estimator: an unfitted classifier of :mod:`qkan.sklearn`; the preprocessing standardises, so give it
+            ``standardize=False``.
         target: name of the target column, for messages.
 
     Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``,
     ``save``.
     """
 
-    def __init__(self, estimator: KANClassifier | KACQClassifier, target: str = "target"):
+    def __init__(self, estimator: Any, target: str = "target"):
         self.estimator, self.target = estimator, target
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
@@ -58,6 +59,14 @@ class TabularModel:
         """Fit preprocessing and network on X (rows, columns); stop early on the validation rows.
 
         A sample of at most 50 training rows and their labels is kept, also on disk: the background of SHAP values.
+
+        Args:
+            X: training rows (rows, columns).
+            y: (rows,) their labels.
+            X_val: validation rows.
+            y_val: their labels.
+            categorical: names of the categorical columns.
+            seed: of the sample that is kept.
         """
         levels = preprocessing.known_levels(X, categorical)
         numeric = [name for name in X.columns if name not in levels]
@@ -75,6 +84,10 @@ class TabularModel:
 
     def calibrate(self, X: pd.DataFrame, y: Any) -> TabularModel:
         """Set up prediction sets from labelled rows.
+
+        Args:
+            X: rows (rows, columns) that were not trained on.
+            y: (rows,) their labels.
 
         Raises:
             LeakageError: some of the rows were trained on, or decided when training stopped.
@@ -117,11 +130,25 @@ class TabularModel:
         return preprocessing.conform(frame, self.numeric, self.levels, unseen)[self.columns]
 
     def predict_proba(self, frame: pd.DataFrame, reorder: bool = False) -> np.ndarray:
-        """Class probabilities (rows, classes)."""
+        """Class probabilities (rows, classes).
+
+        Args:
+            frame: rows with the model's columns.
+            reorder: accept the columns in any order.
+        """
         return self.pipeline.predict_proba(self.conform(frame, reorder))
 
     def predict_set(self, probabilities: np.ndarray, level: float = 0.9, method: str = "lac") -> np.ndarray:
-        """Prediction sets (rows, classes) for given probabilities; see ``ConformalSets.predict_set``."""
+        """Prediction sets (rows, classes) for given probabilities; see ``ConformalSets.predict_set``.
+
+        Args:
+            probabilities: (rows, classes).
+            level: confidence level in (0, 1).
+            method: "lac" or "mondrian".
+
+        Raises:
+            DataError: the model is not calibrated.
+        """
         if self.conformal is None:
             raise DataError("the model has no calibration rows; call calibrate(X, y) first.")
         return self.conformal.predict_set(probabilities, level, method)
@@ -153,6 +180,7 @@ class TabularModel:
         Raises:
             OptionError: the method is unknown or does not fit the model.
             NonFiniteError: the values do not add up to the model's output.
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -198,6 +226,9 @@ class TabularModel:
         For every node of the first layer the contributions of a column's inputs are added up; their standard deviation
         over the background rows is averaged over the nodes as a root mean square. What later layers make of a node is
         left out of account. ``None`` for a network that does not begin with one KAN layer on the row.
+
+        Raises:
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -218,6 +249,9 @@ class TabularModel:
         Returns:
             (feature, positions (points,), values (points, outputs of the first layer)) per numeric feature; none for a
             network that does not begin with one KAN layer on the row.
+
+        Raises:
+            DataError: the model is not fitted.
         """
         if self.background is None:
             raise DataError("the model is not fitted; call fit first.")
@@ -241,10 +275,34 @@ class TabularModel:
             curves.append((name, positions, values.cpu().numpy()))
         return curves
 
+    def shape_curves(self, features: Sequence[str], points: int = 200) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """What numeric features add to the logits of an additive model, their mean over the background taken off.
+
+        Args:
+            features: names of columns; those that are not numeric are left out.
+            points: on each curve.
+
+        Returns:
+            As :meth:`edge_curves`; none for a network that is not additive.
+        """
+        if self.background is None or not is_additive(self.pipeline[-1].network_):
+            return []
+        network = self.pipeline[-1].network_
+        outputs = self.pipeline[0].get_feature_names_out().tolist()
+        inputs = torch.as_tensor(self.inputs(self.background)).to(next(network.parameters()))
+        with torch.no_grad():
+            means = network.layers[0].edges(inputs).mean(0).cpu().numpy()  # (outputs, p)
+        curves = self.edge_curves(features, points)
+        return [(name, at, own - means[:, outputs.index(f"numeric__{name}")]) for name, at, own in curves]
+
     # -- disk --------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Save as a model folder (safetensors and JSON, atomic)."""
+        """Save as a model folder (safetensors and JSON, atomic).
+
+        Raises:
+            DataError: the model is not fitted and calibrated.
+        """
         if self.conformal is None or self.background is None:
             raise DataError("only a fitted and calibrated model can be saved; call fit and calibrate first.")
         classifier = self.pipeline[-1]
@@ -284,10 +342,7 @@ class TabularModel:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         network = rebuild(config["network"]["kind"], config["network"]["config"], weights)
         state = config["preprocessing"]
-        kind = config["network"]["kind"]
-        classifier: Any = KACQClassifier(standardize=False)
-        if isinstance(network, KAN):
-            classifier = KANClassifier(model=kind.lower(), standardize=False)
+        classifier = _estimator_of(network)
         preprocessor = preprocessing.from_state(state)
         classifier.network_ = network
         classifier.classes_ = np.asarray(config["classes"])
@@ -303,7 +358,20 @@ class TabularModel:
         model.background = preprocessing.conform(background, model.numeric, model.levels)[model.columns]
         if "background_labels" in config:  # older folders have none
             model.background_labels = np.asarray(config["background_labels"])
+        if isinstance(network, KAAM):
+            classifier.reference_ = preprocessor.transform(model.background)
         return model
+
+
+def _estimator_of(network: Network) -> Any:
+    """An unfitted estimator of the kind that holds such a network."""
+    if isinstance(network, KAAM):
+        return KAAMClassifier(standardize=False)
+    if isinstance(network, LogisticKAN):
+        return LogisticKANClassifier(standardize=False)
+    if isinstance(network, KAN):
+        return KANClassifier(model=type(network).__name__.lower(), standardize=False)
+    return KACQClassifier(standardize=False)
 
 
 def _probabilities(network: Network, sample: np.ndarray, quickly: bool) -> Callable[[np.ndarray], np.ndarray]:

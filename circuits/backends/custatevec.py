@@ -178,7 +178,11 @@ class CuStateVecBackend(Backend):
 
     @classmethod
     def require(cls, device: str = "") -> None:
-        """Raise :class:`~qkan.errors.BackendUnavailable` unless there is a GPU and cuQuantum is installed."""
+        """Raise :class:`~qkan.errors.BackendUnavailable` unless there is a GPU and cuQuantum is installed.
+
+        Raises:
+            BackendUnavailable: the package or a CUDA device is missing.
+        """
         # cuQuantum can be imported without any GPU: only the device tells.
         missing = [] if torch.cuda.is_available() else ["an NVIDIA GPU that PyTorch can use"]
         missing += [] if find_spec("cuquantum") else ["cuQuantum (pip install 'qkan-toolkit[gpu]')"]

@@ -77,7 +77,11 @@ class PennyLaneBackend(Backend):
 
     @classmethod
     def require(cls, device: str = "") -> None:
-        """Raise :class:`~qkan.errors.BackendUnavailable` unless PennyLane and the device are installed; starts none."""
+        """Raise :class:`~qkan.errors.BackendUnavailable` unless PennyLane and the device are installed; starts none.
+
+        Raises:
+            BackendUnavailable: PennyLane or the device's package is missing.
+        """
         if find_spec("pennylane") is None:
             raise BackendUnavailable("PennyLane is not installed; get it with: pip install pennylane.")
         installed = sorted({point.name for point in entry_points(group="pennylane.plugins")})

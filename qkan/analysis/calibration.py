@@ -226,6 +226,9 @@ def reliability(
         label: the class.
         groups: (rows,) such as site or sex.
         bins: of equal width on [0, 1].
+
+    Raises:
+        OptionError: ``label`` is no class.
     """
     from qkan.analysis.coverage import binomial_interval
 

@@ -58,6 +58,7 @@ class ConformalSets:
     Raises:
         LeakageError: some of the rows were trained on.
         ShapeError: shapes do not fit, or there are no calibration rows of some class.
+        OptionError: only one of ``rows`` and ``trained`` is given.
     """
 
     def __init__(
@@ -87,6 +88,9 @@ class ConformalSets:
                 rows for the level is in every set: the promise holds, and the large sets show the price. "aps" and
                 "raps", for three classes or more, vary the size with the difficulty of a row.
             seed: of the randomisation in "aps" and "raps".
+
+        Raises:
+            OptionError: the method or the level is not valid, or "aps" or "raps" is asked for two classes.
         """
         check_level(level)
         if method in ADAPTIVE and self.n_classes == 2:
@@ -126,7 +130,11 @@ class ConformalSets:
 
 
 def check_level(level: float) -> None:
-    """Raise :class:`OptionError` unless ``level`` lies strictly between 0 and 1."""
+    """Raise :class:`OptionError` unless ``level`` lies strictly between 0 and 1.
+
+    Raises:
+        OptionError: it does not.
+    """
     if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise OptionError(f"level={level!r} must lie strictly between 0 and 1.")
 
@@ -158,6 +166,11 @@ def expected_coverage(calibration_rows: int, test_rows: int, level: float) -> tu
 
     Over calibration and test draws the number of covered rows is beta-binomial (Vovk 2012), so even perfect sets
     scatter around the level: widely so with few rows.
+
+    Args:
+        calibration_rows: number of calibration rows.
+        test_rows: number of test rows.
+        level: confidence level in (0, 1).
     """
     from scipy.stats import betabinom
 
@@ -186,7 +199,14 @@ class SetReport:
 
 
 def evaluate_sets(sets: np.ndarray, labels: np.ndarray, method: str, level: float) -> SetReport:
-    """Coverage, size, and the fractions of empty sets and of sets with two or more classes."""
+    """Coverage, size, and the fractions of empty sets and of sets with two or more classes.
+
+    Args:
+        sets: boolean (rows, classes).
+        labels: (rows,) true classes as indices.
+        method: name of the method, for the report.
+        level: confidence level that was asked for.
+    """
     labels = np.asarray(labels)
     hit = sets[np.arange(len(labels)), labels]
     sizes = sets.sum(1)

@@ -50,6 +50,15 @@ class GroupConformalSets:
 
         A group (or class of a group) with fewer than level/(1-level) calibration rows gets every class: the promise
         holds, and the large sets show that nothing is known. So does a group never seen.
+
+        Args:
+            probabilities: (rows, classes).
+            groups: (rows,) group of each row.
+            level: confidence level in (0, 1).
+            by_class: keep the promise within every class of every group.
+
+        Raises:
+            ShapeError: ``groups`` has another length than ``probabilities``.
         """
         check_level(level)
         probabilities, groups = np.asarray(probabilities, dtype=np.float64), np.asarray(groups)
@@ -134,6 +143,9 @@ def likelihood_ratio(
 
     Returns:
         weights (calibration rows,) and (new rows,), for :meth:`WeightedConformalSets.predict_set`.
+
+    Raises:
+        OptionError: ``clip`` is below 1.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict

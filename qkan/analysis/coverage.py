@@ -59,7 +59,12 @@ def coverage_by_group(sets: np.ndarray, labels: np.ndarray, groups: np.ndarray) 
 
 
 def binomial_interval(hits: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Exact (Clopper-Pearson) interval of the rate behind boolean ``hits``; (0, 1) without any."""
+    """Exact (Clopper-Pearson) interval of the rate behind boolean ``hits``; (0, 1) without any.
+
+    Args:
+        hits: (rows,) booleans.
+        level: confidence level in (0, 1).
+    """
     from scipy.stats import binomtest
 
     if len(hits) == 0:
@@ -69,7 +74,12 @@ def binomial_interval(hits: np.ndarray, level: float = 0.95) -> tuple[float, flo
 
 
 def conformal_rank(rows: int, level: float) -> int:
-    """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone."""
+    """⌈(n+1)·level⌉, guarded against (n+1)·level exceeding a whole number by rounding alone.
+
+    Args:
+        rows: number n of calibration rows.
+        level: confidence level in (0, 1).
+    """
     return max(1, math.ceil(round((rows + 1) * level, 9)))
 
 

@@ -74,7 +74,13 @@ class Explanation:
         return replace(self, values=self.values[chosen], rows=self.rows.iloc[chosen].reset_index(drop=True))
 
     def top(self, row: int, label: int, count: int = 3) -> list[tuple[str, float]]:
-        """The features that move this row's output for class ``label`` most, with their signed contributions."""
+        """The features that move this row's output for class ``label`` most, with their signed contributions.
+
+        Args:
+            row: place of the row in the explanation.
+            label: place of the class.
+            count: how many features.
+        """
         own = self.values[row, :, label]
         order = np.argsort(-np.abs(own))[:count]
         return [(str(self.rows.columns[i]), float(own[i])) for i in order]
@@ -168,7 +174,13 @@ def usual_method(features: int) -> str:
 
 
 def evaluations(method: str, features: int, rounds: int = 4) -> int:
-    """How often the model sees the background, put together with the row, for one row's SHAP values."""
+    """How often the model sees the background, put together with the row, for one row's SHAP values.
+
+    Args:
+        method: "exact" or "permutation".
+        features: columns of the table.
+        rounds: permutations, for "permutation".
+    """
     method = usual_method(features) if method == "auto" else method
     return 2**features if method == "exact" else rounds * (2 * features + 1)
 

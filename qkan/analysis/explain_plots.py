@@ -69,6 +69,13 @@ def dependence(
 ) -> Figure:
     """SHAP value against the feature's own value, one panel per feature; missing values stand apart on the left.
 
+    Args:
+        explanation: SHAP values of the rows.
+        features: columns to draw.
+        label: place of the class.
+        class_name: its name, for the axis.
+        columns: panels side by side.
+
     Raises:
         OptionError: a feature is not one of the explained columns.
     """

@@ -90,7 +90,13 @@ def residuals(time: np.ndarray, values: np.ndarray, lags: int = 20) -> Figure:
 
 
 def feedback(time: np.ndarray, targets: np.ndarray, forecast: np.ndarray) -> Figure:
-    """A forecast of many steps beside what happened, all (N,)."""
+    """A forecast of many steps beside what happened, all (N,).
+
+    Args:
+        time: in the unit of the series.
+        targets: what happened.
+        forecast: each value predicted from those before it, predicted ones too.
+    """
     figure = Figure(figsize=(8.4, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.plot(time, targets, color="black", lw=0.9, label="series")

@@ -28,6 +28,9 @@ def global_importance(
         One line per column: ``feature``, ``importance`` (averaged over classes, in the explanation's unit),
         ``standard_error``, ``low``, ``high``; most important first. The background and the model are taken as fixed:
         see :mod:`qkan.analysis.stability` for those.
+
+    Raises:
+        OptionError: ``level`` is not in (0, 1).
     """
     check_positive("resamples", resamples)
     if not 0 < level < 1:

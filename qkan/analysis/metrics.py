@@ -47,6 +47,9 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
     Returns:
         ROC-AUC is one-vs-rest, macro-averaged, for more than two classes. The Brier score is the mean squared error of
         the probability vector, halved for two classes so that it equals the usual binary score.
+
+    Raises:
+        ShapeError: a class does not occur.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     n_classes = probabilities.shape[1]
@@ -71,7 +74,13 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
-    """Mean |accuracy - confidence| over equal-width bins of the top probability, weighted by rows (Guo et al. 2017)."""
+    """Mean |accuracy - confidence| over equal-width bins of the top probability, weighted by rows (Guo et al. 2017).
+
+    Args:
+        labels: (rows,) true classes as indices.
+        probabilities: (rows, classes).
+        bins: of equal width on [0, 1].
+    """
     confidence = probabilities.max(1)
     correct = (probabilities.argmax(1) == labels).astype(float)
     index = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -85,6 +94,12 @@ def bootstrap_metrics(
     """Every metric with a 95 % percentile interval over resamples of the rows, drawn within each class.
 
     Drawing within classes keeps every class present, as ROC-AUC needs; intervals are conditional on the class sizes.
+
+    Args:
+        labels: (rows,) true classes as indices.
+        probabilities: (rows, classes).
+        resamples: bootstrap resamples of the rows.
+        seed: of the resamples.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     point = classification_metrics(labels, probabilities)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from qkan.analysis.calibration import Reliability
 from qkan.analysis.conformal import SetReport
+from qkan.analysis.coverage import binomial_interval
 from qkan.analysis.explain import Explanation, import_shap, kept_random_state
 from qkan.analysis.importance import global_importance
 from qkan.analysis.selective import RiskCoverage
@@ -25,7 +26,12 @@ def _plain(text: object) -> str:
 
 
 def history(record: dict[str, Any], axes: Any = None) -> Figure:
-    """Training and validation loss by epoch; the kept epoch is marked."""
+    """Training and validation loss by epoch; the kept epoch is marked.
+
+    Args:
+        record: history of :func:`qkan.training.fit`.
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.2, 3.4)
     epochs = np.arange(1, len(record["step"]) + 1)
     axes.plot(epochs, record["train_loss"], color=BLUE, label="training")
@@ -39,7 +45,12 @@ def history(record: dict[str, Any], axes: Any = None) -> Figure:
 
 
 def coverage(reports: Sequence[SetReport], axes: Any = None) -> Figure:
-    """Observed against nominal coverage on the test rows with exact 95 % intervals."""
+    """Observed against nominal coverage on the test rows with exact 95 % intervals.
+
+    Args:
+        reports: one for every method and level.
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.2, 3.4)
     axes.plot([0.75, 1], [0.75, 1], color=GREY, lw=1, ls=":", label="nominal")
     for offset, (method, color) in zip((-0.004, 0.004), (("lac", BLUE), ("mondrian", ORANGE)), strict=True):
@@ -55,14 +66,25 @@ def coverage(reports: Sequence[SetReport], axes: Any = None) -> Figure:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, axes: Any = None) -> Figure:
-    """Accuracy against confidence in bins of the top probability; area of a point is its share of rows."""
+    """Accuracy against confidence in bins of the top probability, with exact 95 % intervals.
+
+    The area of a point is its share of the rows.
+
+    Args:
+        labels: (rows,) true classes as indices.
+        probabilities: (rows, classes).
+        bins: of equal width on [0, 1].
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.2, 3.4)
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     for bin_ in np.unique(index):
         own = index == bin_
-        axes.scatter(confidence[own].mean(), correct[own].mean(), s=20 + 300 * own.mean(), color=BLUE, alpha=0.7)
+        place, ends = confidence[own].mean(), binomial_interval(correct[own])
+        axes.plot([place, place], ends, color=GREY, lw=1, zorder=1)
+        axes.scatter(place, correct[own].mean(), s=20 + 300 * own.mean(), color=BLUE, alpha=0.7, zorder=2)
     low = 1 / probabilities.shape[1]
     axes.plot([low, 1], [low, 1], color=GREY, lw=1, ls=":")
     axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(low - 0.03, 1.03), ylim=(-0.03, 1.06))
@@ -70,7 +92,12 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10, a
 
 
 def reliability_curves(curves: Sequence[Reliability], axes: Any = None) -> Figure:
-    """Observed frequency against predicted probability, one line per class or group, with exact 95 % intervals."""
+    """Observed frequency against predicted probability, one line per class or group, with exact 95 % intervals.
+
+    Args:
+        curves: from :func:`qkan.analysis.calibration.reliability`.
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.2, 3.4)
     for curve in curves:
         errors = np.stack([curve.observed - curve.low, curve.high - curve.observed])
@@ -83,7 +110,12 @@ def reliability_curves(curves: Sequence[Reliability], axes: Any = None) -> Figur
 
 
 def risk_coverage(curve: RiskCoverage, axes: Any = None) -> Figure:
-    """Error among the answered rows against the share answered."""
+    """Error among the answered rows against the share answered.
+
+    Args:
+        curve: from :func:`qkan.analysis.selective.risk_coverage`.
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.2, 3.4)
     axes.step(curve.coverage, curve.risk, where="post", color=BLUE)
     axes.set(xlabel="share of rows answered", ylabel="error among them", title="Risk and coverage", xlim=(0, 1.02))
@@ -92,7 +124,13 @@ def risk_coverage(curve: RiskCoverage, axes: Any = None) -> Figure:
 
 
 def importance(explanation: Explanation, count: int = 12, axes: Any = None) -> Figure:
-    """Bars of mean |SHAP| with standard errors over the rows, largest first."""
+    """Bars of mean |SHAP| with standard errors over the rows, largest first.
+
+    Args:
+        explanation: SHAP values of some rows.
+        count: features drawn at most.
+        axes: matplotlib axes to draw on; new ones if ``None``.
+    """
     axes = axes or _axes(5.6, 0.28 * count + 1.0)
     table = global_importance(explanation)[:count][::-1]
     errors = None if table["standard_error"].isna().any() else table["standard_error"]
@@ -104,7 +142,14 @@ def importance(explanation: Explanation, count: int = 12, axes: Any = None) -> F
 
 
 def beeswarm(explanation: Explanation, label: int, class_name: str, count: int = 12) -> Figure:
-    """SHAP's beeswarm for the output of one class; colour is the feature's value where it is numeric."""
+    """SHAP's beeswarm for the output of one class; colour is the feature's value where it is numeric.
+
+    Args:
+        explanation: SHAP values of some rows.
+        label: place of the class.
+        class_name: its name, for the axis.
+        count: features drawn at most.
+    """
     shap = import_shap()
     with warnings.catch_warnings(), kept_random_state():
         warnings.simplefilter("ignore")  # SHAP's dependencies warn while drawing
@@ -151,7 +196,15 @@ def overview(
     curves: Sequence[tuple[str, np.ndarray, np.ndarray]],
     title: str,
 ) -> Figure:
-    """One page: training, prediction sets, SHAP importance and the edge functions of the leading features."""
+    """One page: training, prediction sets, SHAP importance and the edge functions of the leading features.
+
+    Args:
+        record: history of :func:`qkan.training.fit`.
+        reports: prediction sets on the test rows.
+        explanation: SHAP values of test rows.
+        curves: (feature, positions, values) of edge functions, as from ``TabularModel.edge_curves``.
+        title: of the figure.
+    """
     figure = Figure(figsize=(12, 7.2 if curves else 4.2), layout="constrained")
     figure.suptitle(_plain(title), fontsize=13)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1)) if curves else (figure.subfigures(1, 1), None)

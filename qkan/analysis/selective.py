@@ -61,6 +61,10 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, confidence: np.
 def predict_or_abstain(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """(rows,) predicted class, or :data:`ABSTAIN` where the top probability is below ``threshold``.
 
+    Args:
+        probabilities: (rows, classes).
+        threshold: least top probability that is answered.
+
     Raises:
         OptionError: ``threshold`` is not in [0, 1].
     """

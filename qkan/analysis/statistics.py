@@ -53,12 +53,31 @@ def corrected_paired_test(first: Sequence[float], second: Sequence[float], test_
         ShapeError: the lengths differ, or there are fewer than two.
         OptionError: ``test_share`` is out of range.
     """
+    if not 0 < test_share < 1:
+        raise OptionError(f"test_share={test_share!r} must lie strictly between 0 and 1.")
+    return _paired_test(first, second, test_share)
+
+
+def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
+    """Paired t-test of scores whose differences are independent, as on data that repetitions do not share.
+
+    Args:
+        first: n scores of one model.
+        second: scores of the other, repetition by repetition.
+
+    Raises:
+        ShapeError: the lengths differ, or there are fewer than two.
+    """
+    return _paired_test(first, second, 0.0)
+
+
+def _paired_test(first: Sequence[float], second: Sequence[float], test_share: float) -> PairedTest:
     from scipy import stats
 
     if len(first) != len(second):
         raise ShapeError(f"{len(first)} and {len(second)} scores must be equally many, two or more.")
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    mean, error = corrected_error(differences, test_share)
+    mean, error = _error(differences, test_share)
     reach = float(stats.t.ppf(0.975, len(differences) - 1)) * error
     if error == 0:
         return PairedTest(mean, mean, mean, 1.0 if mean == 0 else 0.0)
@@ -80,10 +99,22 @@ def corrected_interval(scores: Sequence[float], test_share: float) -> Interval:
         ShapeError: there are fewer than two scores.
         OptionError: ``test_share`` is out of range.
     """
+    return _interval(*corrected_error(scores, test_share), len(scores))
+
+
+def mean_interval(scores: Sequence[float]) -> Interval:
+    """Mean of independent scores with its 95 % t-interval.
+
+    Raises:
+        ShapeError: there are fewer than two scores.
+    """
+    return _interval(*_error(scores, 0.0), len(scores))
+
+
+def _interval(mean: float, error: float, count: int) -> Interval:
     from scipy import stats
 
-    mean, error = corrected_error(scores, test_share)
-    reach = float(stats.t.ppf(0.975, len(scores) - 1)) * error
+    reach = float(stats.t.ppf(0.975, count - 1)) * error
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -94,11 +125,15 @@ def corrected_error(values: Sequence[float] | np.ndarray, test_share: float) -> 
         ShapeError: there are fewer than two values.
         OptionError: ``test_share`` is out of range.
     """
+    if not 0 < test_share < 1:
+        raise OptionError(f"test_share={test_share!r} must lie strictly between 0 and 1.")
+    return _error(values, test_share)
+
+
+def _error(values: Sequence[float] | np.ndarray, test_share: float) -> tuple[float, float]:
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         raise ShapeError(f"{len(values)} scores must be equally many, two or more.")
-    if not 0 < test_share < 1:
-        raise OptionError(f"test_share={test_share!r} must lie strictly between 0 and 1.")
     if np.ptp(values) == 0:  # rounding in the mean would leave a tiny variance
         return float(values[0]), 0.0
     share = 1 / len(values) + test_share / (1 - test_share)

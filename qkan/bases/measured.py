@@ -46,7 +46,13 @@ class MeasuredDaruan(_Measured, MeasuredValues):
 
     @classmethod
     def of(cls, basis: Daruan, values: Tensor, variances: Tensor) -> MeasuredDaruan:
-        """From a trained basis and its measured node values (runs, 1)."""
+        """From a trained basis and its measured node values (runs, 1).
+
+        Args:
+            basis: the trained basis.
+            values: (runs, 1), ⟨Z⟩ at the nodes.
+            variances: (runs, 1), of these values.
+        """
         made = cls(basis.in_features, basis.out_features, **basis.config(), seed=0)
         made._take(basis)
         made.hold(values.to(made.theta), variances.to(made.theta))
@@ -86,6 +92,12 @@ class MeasuredDaruanRows(_Measured, MeasuredRows):
     """DARUAN edges that were measured for certain input rows, where that takes fewer circuits than the nodes do.
 
     While uncertainty is propagated, the inputs differ a little from those rows, and the exact difference is added.
+
+    Args:
+        basis: the trained edges.
+        values: (runs, 1), measured.
+        variances: of the values, the same shape.
+        x: (rows, n) that were measured.
     """
 
     folds = False

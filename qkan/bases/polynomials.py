@@ -34,7 +34,13 @@ def orthonormal(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def slopes_at(z: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """p'_0 … p'_D at the points z (N,), from the differentiated recurrence: (N, D + 1)."""
+    """p'_0 … p'_D at the points z (N,), from the differentiated recurrence: (N, D + 1).
+
+    Args:
+        z: points (N,).
+        a: (D,) of the recurrence of the monic polynomials, p_{k+1} = (z - a_k) p_k - b_k p_{k-1}.
+        b: (D + 1,) of that recurrence.
+    """
     root = np.sqrt(b)
     values, slopes = [np.ones_like(z)], [np.zeros_like(z)]
     for k in range(len(a)):
@@ -48,7 +54,13 @@ def slopes_at(z: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def jacobi_table(alpha: float, beta: float, degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recurrence (a, b) of the monic Jacobi polynomials, weight (1-z)^α (1+z)^β (Gautschi 2004, table 1.1)."""
+    """Recurrence (a, b) of the monic Jacobi polynomials, weight (1-z)^α (1+z)^β (Gautschi 2004, table 1.1).
+
+    Args:
+        alpha: α > -1.
+        beta: β > -1.
+        degree: highest degree D.
+    """
     k = np.arange(1, degree + 1, dtype=float)
     total = 2 * k + alpha + beta
     a = np.concatenate([[(beta - alpha) / (alpha + beta + 2)], (beta**2 - alpha**2) / (total * (total + 2))])
@@ -170,7 +182,14 @@ class Orthogonal(ClassicalBasis):
 
 
 def float32_degree(a: np.ndarray, b: np.ndarray, sizes: np.ndarray, limits: tuple[float, float]) -> int:
-    """The highest degree up to which float32 features agree with float64 to ``_ROUNDING`` of their norm."""
+    """The highest degree up to which float32 features agree with float64 to ``_ROUNDING`` of their norm.
+
+    Args:
+        a: (D,) of the recurrence of the monic polynomials, p_{k+1} = (z - a_k) p_k - b_k p_{k-1}.
+        b: (D + 1,) of that recurrence.
+        sizes: (D + 1,) norms by which the polynomials are divided.
+        limits: ends of the interval in which the features are compared.
+    """
     points = torch.linspace(*limits, 257, dtype=torch.float32, device="cpu")
     exact, rounded = (
         orthonormal(points.to(dtype), *(torch.as_tensor(v, device="cpu").to(dtype) for v in (a, b)))

@@ -32,7 +32,10 @@ STARTS: dict[str, tuple[list[float], list[float]]] = {
 
 
 def coefficients_of(start: str, numerator: int, denominator: int) -> tuple[Tensor, Tensor]:
-    """The row of :data:`STARTS`, (p + 1,) and (q,), with zeros for powers that it has not."""
+    """Coefficients a (p + 1,) and b (q,) of the function ``start`` in :data:`STARTS`, zero where it has none.
+
+    ``numerator`` is the degree p, ``denominator`` the degree q.
+    """
     a, b = (torch.tensor(values) for values in STARTS[start])
     return torch.cat([a, a.new_zeros(numerator - 5)]), torch.cat([b, b.new_zeros(denominator - 4)])
 
@@ -109,19 +112,30 @@ class Rational(ClassicalBasis):
     def moments(self) -> tuple[Tensor, Tensor]:
         return self._compute_moments(nodes=400)
 
+    def options_of(self, edges: int) -> dict[str, Any]:
+        return {"groups": edges if self.groups > 1 else 1}
+
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        found = super().state_of(outputs, inputs)
+        if self.groups > 1:
+            found["b"] = self.b[torch.div(inputs, self.in_features // self.groups, rounding_mode="floor")]
+        return found
+
     def refine(self, size: int) -> Rational:
-        """The same function with a numerator of degree ``size``; the new coefficients are zero.
+        """The same function with a numerator of degree ``size`` and a denominator raised by as much: exact.
+
+        The new coefficients are zero. Raising both keeps the growth of F for large inputs once they are trained.
 
         Raises:
-            RefineError: ``size`` is below the present degree.
+            RefineError: ``size`` is below the present degree of the numerator.
         """
         if check_positive("numerator", size) < self.numerator:
             raise RefineError(f"numerator={size} is below the present {self.numerator}; refining only enlarges.")
-        larger = Rational(self.in_features, self.out_features, **{**self.config(), "numerator": size}, seed=0)
-        larger.to(self.coef)
+        options = {**self.config(), "numerator": size, "denominator": self.denominator + size - self.numerator}
+        larger = Rational(self.in_features, self.out_features, **options, seed=0).to(self.coef)
         with torch.no_grad():
             larger.coef.copy_(self.coef)
-            larger.b.copy_(self.b)
-            larger.a.zero_()
-            larger.a[: self.numerator + 1] = self.a
+            for old, new in ((self.a, larger.a), (self.b, larger.b)):
+                new.zero_()
+                new[..., : old.shape[-1]] = old
         return larger

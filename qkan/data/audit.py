@@ -87,6 +87,12 @@ def leaking_stretches(
     """Stretches of rows on which a column follows the label as filled-in cells do, strongest first.
 
     Arguments and errors as for :func:`audit`; the first 10,000 rows are searched.
+
+    Args:
+        features: (rows, columns), in the order of the file.
+        target: (rows,) labels.
+        alpha: chance of a false alarm on a clean table.
+        seed: of the shuffles that calibrate the search.
     """
     labels = _labels(features, target)
     if not len(features.columns) or len(labels) < 4 * MIN_LABEL_ROWS:
@@ -97,7 +103,13 @@ def leaking_stretches(
 
 
 def sentence(stretch: Stretch, target: str, lines: np.ndarray) -> str:
-    """A stretch in words."""
+    """A stretch in words.
+
+    Args:
+        stretch: what was found.
+        target: name of the target column.
+        lines: (rows,) line of each row in the file.
+    """
     rule = stretch.rule
     where = f"{len(stretch.rows)} rows (between rows {lines[stretch.rows[0]]} and {lines[stretch.rows[-1]]}"
     where += f", where {stretch.pattern})" if stretch.pattern else ")"

@@ -76,6 +76,11 @@ def check_csv(path: str | os.PathLike[str], target: str | None = None, split: st
     The 918-row heart file is recognised by its header; the cells its label leaks into are quoted from the
     record (comparison with the UCI originals), not recomputed, and ``HeartDisease`` is its target unless one
     is given.
+
+    Args:
+        path: of the file.
+        target: column with the labels.
+        split: column that names each row's part, such as train or test.
     """
     try:
         raw = read_raw(path)

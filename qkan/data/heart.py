@@ -153,6 +153,10 @@ def _content(site: str, chosen: tuple[str, ...], path: str | os.PathLike[str] | 
 def read_site(site: str, data: bytes) -> pd.DataFrame:
     """The (rows, 14) float64 frame of a site file's bytes, NaN for ``?``, zeros as they are.
 
+    Args:
+        site: name of the site, for messages.
+        data: the file's bytes.
+
     Raises:
         DataError: the bytes are not rows of 14 numbers.
     """

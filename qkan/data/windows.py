@@ -37,7 +37,12 @@ class Scaler:
         return (np.asarray(values, dtype=np.float64) - self.center) / self.scale
 
     def inverse(self, values: np.ndarray, channel: int = 0) -> np.ndarray:
-        """Values of one channel in the unit of the series, any shape."""
+        """Values of one channel in the unit of the series, any shape.
+
+        Args:
+            values: in the scaled unit.
+            channel: place of the channel.
+        """
         return np.asarray(values, dtype=np.float64) * self.scale[channel] + self.center[channel]
 
 

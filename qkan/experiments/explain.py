@@ -56,7 +56,11 @@ class Settings:
     seed: int = 0
 
     def check(self) -> None:
-        """Raise :class:`OptionError` if a setting is out of range."""
+        """Raise :class:`OptionError` if a setting is out of range.
+
+        Raises:
+            OptionError: one is out of range.
+        """
         check_choice("method", self.method, METHODS)
         check_level(self.level)
         check_choice("sets", self.sets, conformal.METHODS)
@@ -107,6 +111,9 @@ def explain(
         settings: how.
         unlabelled: why there are no labels.
         show: whether to show progress.
+
+    Raises:
+        DataError: the model has no background rows.
     """
     if model.background is None:
         raise DataError("the model has no background rows; train it again.")
@@ -156,6 +163,11 @@ def nearest(model: TabularModel, rows: pd.DataFrame, count: int) -> list[list[di
     The distance is Euclidean between what the network sees: a numeric column counts in standard deviations of the
     training rows, another level of a categorical one √2, and a value missing from one of the two only 1 more where the
     training rows had gaps in that column.
+
+    Args:
+        model: a fitted model.
+        rows: as ``model.conform`` returns them.
+        count: neighbours per row.
     """
     background = model.background
     assert background is not None

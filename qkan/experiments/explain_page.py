@@ -96,7 +96,15 @@ def _labels(model: TabularModel, raw: pd.DataFrame) -> tuple[np.ndarray | None, 
 
 
 def summary(model: TabularModel, settings: Settings, results: Results, folder: Path, file: Path) -> dict[str, Any]:
-    """The content of explain.json, all that the page shows in numbers and words."""
+    """The content of explain.json, all that the page shows in numbers and words.
+
+    Args:
+        model: the model that was explained.
+        settings: how.
+        results: what was found.
+        folder: of the model.
+        file: of the rows.
+    """
     pool, found = results.pool, results.agreement
     record = {
         "format": EXPLANATION.format,

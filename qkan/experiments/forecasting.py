@@ -72,7 +72,16 @@ def train(model: Forecaster, windows: Windows, protocol: Protocol, seed: int, pr
 def fit(
     model: Forecaster, pair: Pair, validation: Pair | None, protocol: Protocol, seed: int, progress: bool = False
 ) -> dict[str, Any]:
-    """Train in place on windows and targets; without validation windows for all epochs."""
+    """Train in place on windows and targets; without validation windows for all epochs.
+
+    Args:
+        model: a fresh forecaster.
+        pair: training windows (N, window, channels) and targets (N, 1).
+        validation: the same for early stopping, or ``None``.
+        protocol: epochs, batch size, learning rate and patience.
+        seed: of the order of the batches.
+        progress: show a progress bar.
+    """
     steps = math.ceil(len(pair[0]) / protocol.batch)
     return training.fit(
         model,
@@ -89,12 +98,26 @@ def fit(
 
 
 def scores(predict: Predict, windows: Windows) -> ForecastScores:
-    """On the test windows, in the scaled unit, in which the training values fill [-1, 1]."""
+    """On the test windows, in the scaled unit, in which the training values fill [-1, 1].
+
+    Args:
+        predict: from inputs (N, window, channels) to forecasts (N, 1).
+        windows: of the series.
+    """
     return forecast_metrics(windows.test.targets, predict(windows.test.inputs))
 
 
 def run(core: str, hidden: int, seed: int, windows: Windows, protocol: Protocol, **options: Any) -> dict[str, Any]:
-    """Train and test one model; everything in JSON types."""
+    """Train and test one model; everything in JSON types.
+
+    Args:
+        core: name of the model, such as "qkan-lstm".
+        hidden: hidden size.
+        seed: of initial values and batches.
+        windows: of the series.
+        protocol: how to train.
+        **options: of the model.
+    """
     torch.set_num_threads(1)
     channels = windows.train.inputs.shape[2]
     model = Forecaster(core, hidden, channels, windows.horizon, seed=seed, **options)

@@ -61,14 +61,19 @@ def run_all(
 
 
 def _done(todo: list[tuple[Any, ...]], count: int, whole_lists: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and results as they are ready; where the back end returns whole lists only, list by list."""
+    """Keys and results as they are ready; where the back end returns whole lists only, list by list.
+
+    Runs are never batched: results come back by batches, so that one would be kept only after its whole batch.
+    """
     from joblib import Parallel, delayed
 
     if not whole_lists:
-        yield from Parallel(n_jobs=count, return_as="generator_unordered")(delayed(_call)(*one) for one in todo)
+        parallel = Parallel(n_jobs=count, batch_size=1, return_as="generator_unordered")
+        yield from parallel(delayed(_call)(*one) for one in todo)
         return
     for start in range(0, len(todo), WHOLE_LIST):
-        yield from Parallel(n_jobs=count)(delayed(_call)(*one) for one in todo[start : start + WHOLE_LIST])
+        some = todo[start : start + WHOLE_LIST]
+        yield from Parallel(n_jobs=count, batch_size=1)(delayed(_call)(*one) for one in some)
 
 
 @contextmanager

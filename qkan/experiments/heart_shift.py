@@ -60,7 +60,15 @@ FAST = Plan(seeds=2, models=("logistic_regression", "qkan"), recipe=Recipe(epoch
 
 
 def one_run(model: str, site: str, seed: int, level: float, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Coverage and mean size of the sets, by :data:`ROWS`, and effective calibration rows of the weighted ones."""
+    """Coverage and mean size of the sets, by :data:`ROWS`, and effective calibration rows of the weighted ones.
+
+    Args:
+        model: name of the classifier.
+        site: the hospital that is left out.
+        seed: of splits and training.
+        level: confidence level in (0, 1).
+        recipe: further settings of the plan, in JSON types.
+    """
     data = data_of("heart")
     assert data.site is not None
     inside, outside = np.flatnonzero(data.site != site), np.flatnonzero(data.site == site)
@@ -100,6 +108,13 @@ def run(
 ) -> dict[str, list[dict[str, Any]]]:
     """Results by "model/site", one per seed; ``folder`` keeps every run.
 
+    Args:
+        folder: keeps every run.
+        plan: models, seeds and level; the published one if ``None``.
+        jobs: processes.
+        progress: show a progress bar.
+        backend: of joblib.
+
     Raises:
         OptionError, DataError: as :func:`qkan.experiments.kacq_heart.run`.
     """
@@ -127,7 +142,15 @@ def run(
 def save(
     results: Mapping[str, list[dict[str, Any]]], plan: Plan, folder: Path, command: str, name: str = "heart-shift"
 ) -> list[Path]:
-    """Write ``name``.md, .json and .png into ``folder``; return their paths."""
+    """Write ``name``.md, .json and .png into ``folder``; return their paths.
+
+    Args:
+        results: as from :func:`run`.
+        plan: what was run.
+        folder: where to write.
+        command: the command line, for the text.
+        name: of the files.
+    """
     from qkan.report import png
 
     record = {"command": command, "versions": versions(), "plan": asdict(plan), "runs": results}
@@ -143,7 +166,14 @@ def save(
 
 
 def markdown(results: Mapping[str, list[dict[str, Any]]], plan: Plan, command: str, picture: str) -> str:
-    """The whole text."""
+    """The whole text.
+
+    Args:
+        results: as from :func:`run`.
+        plan: what was run.
+        command: the command line.
+        picture: file name of the figure.
+    """
     parts = [
         "# Prediction sets at a hospital that the model has not seen",
         f"Made by `{command}`. Split-conformal sets at {100 * plan.level:g} %, {plan.seeds} random splits of the three "
@@ -172,7 +202,12 @@ def _cells(runs: list[dict[str, Any]], key: str) -> str:
 
 
 def figure(results: Mapping[str, list[dict[str, Any]]], plan: Plan) -> Figure:
-    """Coverage by site and kind of rows, one panel per model."""
+    """Coverage by site and kind of rows, one panel per model.
+
+    Args:
+        results: as from :func:`run`.
+        plan: what was run.
+    """
     drawn = Figure(figsize=(5.4 * len(plan.models), 4.2), layout="constrained")
     panels = np.atleast_1d(drawn.subplots(1, len(plan.models), sharey=True))
     for panel, model in zip(panels, plan.models, strict=True):

@@ -43,13 +43,17 @@ class Plan:
     """
 
     tables: tuple[str, ...] = PROTOCOLS["honest"]
-    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 8, "breast_cancer": 2})
+    repeats: Mapping[str, int] = field(default_factory=lambda: {"heart": 10, "cleveland": 10, "breast_cancer": 2})
     models: tuple[str, ...] = tuple(MODELS)
     recipe: Recipe = field(default_factory=Recipe)
     folds: int | None = None
 
     def check(self) -> None:
-        """Raise :class:`OptionError` for an unknown name or a number out of range."""
+        """Raise :class:`OptionError` for an unknown name or a number out of range.
+
+        Raises:
+            OptionError: one is out of range or not known.
+        """
         for table in self.tables:
             check_choice("table", table, TITLES)
         for model in self.models:
@@ -73,6 +77,12 @@ def one_run(table: str, model: str, fold: str, recipe: dict[str, Any]) -> dict[s
     """Train and score one model on one fold; arguments and result in JSON types.
 
     In the protocol "published" networks are stopped by the test rows themselves, as published.
+
+    Args:
+        table: name of the table.
+        model: name of the classifier.
+        fold: name of the fold.
+        recipe: settings of the model, in JSON types.
     """
     entry = MODELS[model]
     preset = "published" if table == "published" else "compact"

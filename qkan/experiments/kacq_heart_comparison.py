@@ -53,7 +53,13 @@ class Comparison:
 
 
 def compare(table: Table, other: Entry, entries: Sequence[Entry]) -> list[Comparison]:
-    """Every entry beside ``other``, which is left out; p-values are corrected for their number."""
+    """Every entry beside ``other``, which is left out; p-values are corrected for their number.
+
+    Args:
+        table: the scores.
+        other: the entry to compare with.
+        entries: those to compare.
+    """
     share = table.test_share
     entries = [entry for entry in entries if entry.model != other.model]
     accuracy = {entry.model: difference(table, entry, other, "accuracy") for entry in entries}
@@ -78,24 +84,48 @@ def compare(table: Table, other: Entry, entries: Sequence[Entry]) -> list[Compar
 
 
 def difference(table: Table, entry: Entry, other: Entry, key: str) -> PairedTest:
-    """The corrected test of one metric, ``entry`` minus ``other``."""
+    """The corrected test of one metric, ``entry`` minus ``other``.
+
+    Args:
+        table: the scores.
+        entry: the first model.
+        other: the second.
+        key: name of the metric.
+    """
     return corrected_paired_test(entry.values(key), other.values(key), table.test_share)
 
 
 def interval(table: Table, entry: Entry, key: str) -> Interval:
-    """Mean of a metric over folds with its corrected 95 % interval."""
+    """Mean of a metric over folds with its corrected 95 % interval.
+
+    Args:
+        table: the scores.
+        entry: the model.
+        key: name of the metric.
+    """
     return corrected_interval(entry.values(key), table.test_share)
 
 
 def best(table: Table, group: str, key: str = "accuracy") -> Entry | None:
-    """The entry of a group with the best mean, the first of equals; None if the group was not run."""
+    """The entry of a group with the best mean, the first of equals; None if the group was not run.
+
+    Args:
+        table: the scores.
+        group: such as "classical".
+        key: name of the metric.
+    """
     entries = [entry for entry in table.entries if entry.group == group]
     sign = 1 if METRICS[key][1] else -1
     return max(entries, key=lambda entry: sign * entry.mean(key), default=None)
 
 
 def by_fold(entry: Entry, key: str) -> dict[str, float]:
-    """Fold -> mean of a metric over the runs that tested on it, in the order of the runs."""
+    """Fold -> mean of a metric over the runs that tested on it, in the order of the runs.
+
+    Args:
+        entry: the model.
+        key: name of the metric.
+    """
     folds = dict.fromkeys(run["fold"] for run in entry.runs)
     return {fold: Entry("", "", [run for run in entry.runs if run["fold"] == fold]).mean(key) for fold in folds}
 

@@ -106,7 +106,13 @@ def _published() -> Data:
 
 
 def folds_of(table: str, repeats: int, group: str = "") -> list[Fold]:
-    """The folds of a table, the same for every model; of "published" the one split that ``group`` had."""
+    """The folds of a table, the same for every model; of "published" the one split that ``group`` had.
+
+    Args:
+        table: name of the table.
+        repeats: repetitions of the cross-validation.
+        group: kind of model, for "published".
+    """
     data = data_of(table)
     every = np.arange(len(data.labels))
     if table == "published":
@@ -122,7 +128,13 @@ def folds_of(table: str, repeats: int, group: str = "") -> list[Fold]:
 
 
 def fold_named(table: str, name: str, group: str = "") -> Fold:
-    """The fold of that name."""
+    """The fold of that name.
+
+    Args:
+        table: name of the table.
+        name: of the fold.
+        group: kind of model, for "published".
+    """
     repeats = int(name.split(".")[0]) if "." in name else 1
     return next(fold for fold in folds_of(table, repeats, group) if fold.name == name)
 
@@ -142,6 +154,11 @@ def matrices(table: str, fold: Fold, unit_range: bool) -> tuple[np.ndarray, np.n
     Numeric columns: median imputation, indicators of missing values, zero mean and unit variance. Categorical ones:
     0/1 per level, "missing" among them. ``unit_range`` then scales all to [0, 1]. Of "published": alphabetical codes
     and [0, 1], as published.
+
+    Args:
+        table: name of the table.
+        fold: training and test rows.
+        unit_range: scale to [0, 1] at the end.
     """
     data = data_of(table)
     train, test = data.features.iloc[fold.train], data.features.iloc[fold.test]

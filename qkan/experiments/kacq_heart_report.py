@@ -24,6 +24,7 @@ from qkan.experiments.kacq_heart_comparison import (
     reading,
 )
 from qkan.experiments.kacq_heart_results import Entry, Outcome, Table
+from qkan.experiments.written import json_by_entry
 from qkan.saving import write_atomic
 
 #: Tables whose folds are not those of cross-validation within one data set.
@@ -36,7 +37,14 @@ DIGITS = 5
 
 
 def save(outcome: Outcome, folder: Path, command: str, name: str = "kacq-heart") -> list[Path]:
-    """Write ``name``.md, ``name``.json and the pictures into ``folder``; return their paths, the two texts first."""
+    """Write ``name``.md, ``name``.json and the pictures into ``folder``; return their paths, the two texts first.
+
+    Args:
+        outcome: what was run.
+        folder: where to write.
+        command: the command line, for the text.
+        name: of the files.
+    """
     from qkan.report import png
 
     outcome = from_json(to_json(outcome, command))
@@ -45,7 +53,7 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "kacq-heart")
     files = {key: f"{name}-{key}.png" for key in pictures}
     content = {
         f"{name}.md": markdown(outcome, found, command, files).encode(),
-        f"{name}.json": dumps(to_json(outcome, command)).encode(),
+        f"{name}.json": json_by_entry(to_json(outcome, command)).encode(),
         **{files[key]: png(figure) for key, figure in pictures.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +68,12 @@ def main_tables(outcome: Outcome) -> list[Table]:
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
-    """Settings, environment and all scores fold by fold, in JSON types; an entry's runs are columns by key."""
+    """Settings, environment and all scores fold by fold, in JSON types; an entry's runs are columns by key.
+
+    Args:
+        outcome: what was run.
+        command: the command line.
+    """
     return {
         "command": command,
         "versions": versions(*BOOSTING),
@@ -90,13 +103,6 @@ def from_json(content: Mapping[str, Any]) -> Outcome:
         runs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         entries.setdefault(one["table"], []).append(Entry(one["model"], one["group"], runs))
     return Outcome([Table(**one, entries=entries[one["name"]]) for one in content["tables"]], content["settings"])
-
-
-def dumps(content: Mapping[str, Any]) -> str:
-    """JSON text with one line per entry: thousands of scores stay readable beside each other."""
-    head = json.dumps({key: value for key, value in content.items() if key != "entries"}, indent=1)
-    lines = ",\n  ".join(json.dumps(entry) for entry in content["entries"])
-    return f'{head[:-2]},\n "entries": [\n  {lines}\n ]\n}}\n'
 
 
 def _rounded(value: Any) -> Any:
@@ -154,7 +160,14 @@ def summary(outcome: Outcome) -> str:
 
 
 def markdown(outcome: Outcome, found: Mapping[str, list[Comparison]], command: str, pictures: Mapping[str, str]) -> str:
-    """The whole text; ``pictures`` are file names by the keys of :func:`figures`."""
+    """The whole text; ``pictures`` are file names by the keys of :func:`figures`.
+
+    Args:
+        outcome: what was run.
+        found: comparisons by table.
+        command: the command line.
+        pictures: file names by the keys of :func:`figures`.
+    """
     parts = ["# Heart disease: KACQ-DCNN beside classical, quantum and hybrid classifiers", f"Made by `{command}`."]
     if found_short := summary(outcome):
         parts += ["## What was found", found_short, "## How to read the tables", tables.METHODS]
@@ -223,7 +236,12 @@ def _beside_baseline(table: Table) -> list[Comparison]:
 
 
 def figures(outcome: Outcome, found: Mapping[str, list[Comparison]]) -> dict[str, Any]:
-    """Matplotlib figures by name: ranking, average ranks and posterior bars of every main table."""
+    """Matplotlib figures by name: ranking, average ranks and posterior bars of every main table.
+
+    Args:
+        outcome: what was run.
+        found: comparisons by table.
+    """
     drawn = {}
     for table in main_tables(outcome):
         groups = {entry.model: entry.group for entry in table.entries}

@@ -24,6 +24,7 @@ from qkan.experiments.kacq_heart_comparison import (
 )
 from qkan.experiments.kacq_heart_published import BARS, PUBLISHED, accuracy_interval
 from qkan.experiments.kacq_heart_results import Entry, Outcome, Table
+from qkan.experiments.written import markdown_table, p_value
 
 #: Metrics of the first table; the second has the rest.
 LEADING = ("accuracy", "roc_auc", "log_loss", "ece")
@@ -60,14 +61,13 @@ METHODS = (
 )
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def span(found: Interval | PairedTest, sign: str = "") -> str:
-    """Mean with its interval; ``sign`` is "+" for differences."""
+    """Mean with its interval; ``sign`` is "+" for differences.
+
+    Args:
+        found: an interval, or a test with one.
+        sign: "+" writes the sign of positive numbers, as for differences.
+    """
     return f"{found.mean:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 
@@ -135,9 +135,9 @@ def comparisons(found: Sequence[Comparison]) -> str:
     """Models beside another, best first."""
     rows = []
     for one in sorted(found, key=lambda one: one.test.mean, reverse=True):
-        p = [_p(value) for value in (one.test.p, one.holm, one.bonferroni)]
+        p = [p_value(value) for value in (one.test.p, one.holm, one.bonferroni)]
         bayes = [_posterior(one.correlated), _posterior(one.signed_rank)]
-        rows.append([one.entry.model, span(one.test, "+"), *p, *bayes, span(one.auc, "+"), _p(one.auc_holm)])
+        rows.append([one.entry.model, span(one.test, "+"), *p, *bayes, span(one.auc, "+"), p_value(one.auc_holm)])
     tests = ["accuracy difference", "p", "Holm", "Bonferroni", "correlated t", "signed rank"]
     return markdown_table(["model", *tests, "ROC-AUC difference", "Holm (ROC-AUC)"], rows)
 
@@ -151,8 +151,8 @@ def ablations(table: Table) -> str:
     found, rows = compare(table, whole, changed), []
     for one in sorted(found, key=lambda one: one.test.mean):
         cells = [one.entry.model, one.entry.group, CHANGES.get(one.entry.model, ""), _count(one.entry, "parameters")]
-        tests = [span(one.test, "+"), _p(one.test.p), _p(one.holm), _posterior(one.correlated)]
-        rows.append([*cells, *tests, span(one.auc, "+"), _p(one.auc_holm)])
+        tests = [span(one.test, "+"), p_value(one.test.p), p_value(one.holm), _posterior(one.correlated)]
+        rows.append([*cells, *tests, span(one.auc, "+"), p_value(one.auc_holm)])
     tests = ["accuracy difference", "p", "Holm", "correlated t", "ROC-AUC difference", "Holm (ROC-AUC)"]
     return f"{verdict(found)}\n\n" + markdown_table(["model", "group", "change", "parameters", *tests], rows)
 
@@ -230,10 +230,6 @@ def _notebook(model: str) -> list[str]:
     low, high = known.interval
     auc = "" if known.roc_auc is None else f"{known.roc_auc:.3f}"
     return [f"{known.accuracy:.3f} [{low:.3f}, {high:.3f}]", auc, str(known.test_rows)]
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _posterior(found: Posterior) -> str:

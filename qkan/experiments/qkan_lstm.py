@@ -65,12 +65,25 @@ FAST = Plan(2, Protocol(epochs=8, patience=8), dict.fromkeys(SIZES, (2, EQUAL)),
 
 @lru_cache(maxsize=8)
 def windows_of(series: str, window: int) -> Windows:
-    """A series cut into windows, 60, 20 and 20 % in order of time."""
+    """A series cut into windows, 60, 20 and 20 % in order of time.
+
+    Args:
+        series: name of the series.
+        window: past values that a forecast sees.
+    """
     return make_windows(load_series(series), window)
 
 
 def one_run(series: str, model: str, hidden: int, seed: int, protocol: dict[str, Any]) -> dict[str, Any]:
-    """Train and test one model; arguments and result in JSON types."""
+    """Train and test one model; arguments and result in JSON types.
+
+    Args:
+        series: name of the series.
+        model: name of the model.
+        hidden: hidden size.
+        seed: of initial values and batches.
+        protocol: how to train, in JSON types.
+    """
     settings = Protocol(**protocol)
     return forecasting.run(model, hidden, seed, windows_of(series, settings.window), settings)
 
@@ -117,7 +130,13 @@ class Outcome:
     baselines: dict[str, dict[str, dict[str, Any]]]
 
     def find(self, series: str, model: str, hidden: int) -> Entry:
-        """The entry of one model."""
+        """The entry of one model.
+
+        Args:
+            series: name of the series.
+            model: name of the model.
+            hidden: hidden size.
+        """
         return next(e for e in self.entries if (e.series, e.model, e.hidden) == (series, model, hidden))
 
     def of(self, series: str, model: str) -> list[Entry]:
@@ -125,13 +144,25 @@ class Outcome:
         return [entry for entry in self.entries if (entry.series, entry.model) == (series, model)]
 
     def matched(self, series: str, model: str) -> Entry:
-        """The size whose parameter count is nearest that of the LSTM at the equal hidden size."""
+        """The size whose parameter count is nearest that of the LSTM at the equal hidden size.
+
+        Args:
+            series: name of the series.
+            model: name of the model.
+        """
         target = self.find(series, REFERENCE, EQUAL).trainable
         return min(self.of(series, model), key=lambda entry: abs(entry.trainable - target))
 
 
 def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = True, backend: str = "loky") -> Outcome:
     """Train everything that ``folder`` does not hold yet.
+
+    Args:
+        folder: keeps every run.
+        plan: series, models, sizes and seeds; the published one if ``None``.
+        jobs: processes.
+        progress: show a progress bar.
+        backend: of joblib.
 
     Raises:
         DataError: ``folder`` holds something else under the name of a result.
@@ -196,5 +227,10 @@ def compare(outcome: Outcome) -> list[Comparison]:
 
 
 def parameters_of(model: str, hidden: int) -> int:
-    """Trainable parameters with the linear read-out, one input and one output."""
+    """Trainable parameters with the linear read-out, one input and one output.
+
+    Args:
+        model: name of the model.
+        hidden: hidden size.
+    """
     return sum(part.numel() for part in Forecaster(model, hidden, seed=0).parameters())

@@ -9,6 +9,7 @@ from typing import Any
 
 from qkan.experiments.environment import versions
 from qkan.experiments.qkan_lstm import EQUAL, PUBLISHED, REFERENCE, Comparison, Entry, Outcome, compare
+from qkan.experiments.written import markdown_table
 from qkan.saving import write_atomic
 
 NAMES = {"lstm": "LSTM", "gru": "GRU", "qlstm": "QLSTM", "qkan-lstm": "QKAN-LSTM", "hqkan-lstm": "HQKAN-LSTM"}
@@ -17,7 +18,14 @@ FEWER = 0.79
 
 
 def save(outcome: Outcome, folder: Path, command: str, name: str = "qkan-lstm") -> list[Path]:
-    """Write ``name``.md, .json and .png into ``folder``; return their paths."""
+    """Write ``name``.md, .json and .png into ``folder``; return their paths.
+
+    Args:
+        outcome: what was run.
+        folder: where to write.
+        command: the command line, for the text.
+        name: of the files.
+    """
     from qkan.report import png
 
     comparisons = compare(outcome)
@@ -33,7 +41,13 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "qkan-lstm") 
 
 
 def to_json(outcome: Outcome, comparisons: list[Comparison], command: str) -> dict[str, Any]:
-    """All numbers, in JSON types."""
+    """All numbers, in JSON types.
+
+    Args:
+        outcome: what was run.
+        comparisons: tests between models.
+        command: the command line.
+    """
     return {
         "command": command,
         "versions": versions(),
@@ -56,7 +70,14 @@ def to_json(outcome: Outcome, comparisons: list[Comparison], command: str) -> di
 
 
 def markdown(outcome: Outcome, comparisons: list[Comparison], command: str, picture: str) -> str:
-    """The whole text."""
+    """The whole text.
+
+    Args:
+        outcome: what was run.
+        comparisons: tests between models.
+        command: the command line.
+        picture: file name of the figure.
+    """
     plan = outcome.plan
     parts = [
         "# QKAN-LSTM beside LSTM, GRU, QLSTM and HQKAN-LSTM",
@@ -86,11 +107,6 @@ def markdown(outcome: Outcome, comparisons: list[Comparison], command: str, pict
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _series_table(outcome: Outcome, series: str) -> str:
     header = ["model", "hidden", "trainable", "frozen", "MSE", "MAE", "R²", "s/epoch", "compared at"]
     rows = []
@@ -112,7 +128,7 @@ def _series_table(outcome: Outcome, series: str) -> str:
     for name, score in outcome.baselines[series].items():
         row = [name, "", str(score["trainable"]), "0", f"{score['mse']:.2e}", f"{score['mae']:.2e}"]
         rows.append([*row, f"{score['r2']:.4f}", "", "baseline"])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _spread(entry: Entry, key: str) -> str:
@@ -126,11 +142,11 @@ def _comparison_table(comparisons: list[Comparison]) -> str:
         interval = f"{mean:+.2e} [{low:+.2e}, {high:+.2e}]"
         model = f"{NAMES[one.entry.model]} ({one.entry.hidden})"
         rows.append([one.entry.series, model, f"{one.entry.trainable:,}", one.setting, interval, f"{one.p:.3f}"])
-    return _table(["series", "model (hidden)", "trainable", "setting", "MSE difference", "p"], rows)
+    return markdown_table(["series", "model (hidden)", "trainable", "setting", "MSE difference", "p"], rows)
 
 
 def _published_table() -> str:
-    return _table(["data", "model", "figure", "known from"], [list(row) for row in PUBLISHED])
+    return markdown_table(["data", "model", "figure", "known from"], [list(row) for row in PUBLISHED])
 
 
 def claim(outcome: Outcome) -> str:

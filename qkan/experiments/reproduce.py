@@ -8,9 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qkan.errors import OptionError, check_choice, check_positive
-from qkan.experiments import grid, heart_shift, kacq_heart, kacq_heart_report, qkan_lstm, qkan_lstm_report
+from qkan.experiments import (
+    functions,
+    functions_report,
+    grid,
+    heart_shift,
+    kacq_heart,
+    kacq_heart_report,
+    qkan_lstm,
+    qkan_lstm_report,
+)
 
-EXPERIMENTS = ("qkan-lstm", "kacq-heart", "heart-shift")
+EXPERIMENTS = ("qkan-lstm", "kacq-heart", "heart-shift", "functions")
 PROTOCOLS = (*kacq_heart.PROTOCOLS, "all")
 
 
@@ -22,7 +31,7 @@ class Choices:
         fast: a small version.
         seeds: of every model; of "kacq-heart" the repetitions of the folds, each with a seed of its own.
         protocol: of "kacq-heart", one of :data:`PROTOCOLS`.
-        models: of "kacq-heart" and "heart-shift", names; empty for the usual ones.
+        models: of "kacq-heart", "heart-shift" and "functions", names; empty for the usual ones.
         jobs: processes.
         backend: of joblib, see :data:`qkan.experiments.grid.BACKENDS`.
     """
@@ -35,7 +44,11 @@ class Choices:
     backend: str = "loky"
 
     def check(self, name: str) -> None:
-        """Raise :class:`OptionError` where a value is unknown or does not fit the experiment."""
+        """Raise :class:`OptionError` where a value is unknown or does not fit the experiment.
+
+        Raises:
+            OptionError: one is out of range, or does not belong to the experiment.
+        """
         check_choice("name", name, EXPERIMENTS)
         check_choice("protocol", self.protocol, PROTOCOLS)
         check_choice("backend", self.backend, grid.BACKENDS)
@@ -45,7 +58,7 @@ class Choices:
         if name != "kacq-heart" and self.protocol != "honest":
             raise OptionError(f"protocol is an option of kacq-heart, not of {name}.")
         if name == "qkan-lstm" and self.models:
-            raise OptionError("models is an option of kacq-heart and heart-shift, not of qkan-lstm.")
+            raise OptionError("models is an option of kacq-heart, heart-shift and functions, not of qkan-lstm.")
 
     def command(self, name: str) -> str:
         """The command line that makes the same results; how it was run in parallel is no part of it."""
@@ -62,6 +75,13 @@ def run(
 ) -> tuple[str, list[Path]]:
     """Run what ``folder`` does not hold yet and write the results there.
 
+    Args:
+        name: of the experiment.
+        folder: keeps every run, and gets the results.
+        choices: what the user chose.
+        progress: show a progress bar.
+        warn: called with a sentence for every warning.
+
     Returns:
         What was found, in Markdown, and the files written, text first.
 
@@ -71,7 +91,7 @@ def run(
     choices.check(name)
     if name == "kacq-heart":
         return _kacq(folder, choices, progress, warn)
-    return (_lstm if name == "qkan-lstm" else _shift)(folder, choices, progress)
+    return {"qkan-lstm": _lstm, "heart-shift": _shift, "functions": _functions}[name](folder, choices, progress)
 
 
 def _lstm(folder: Path, choices: Choices, progress: bool) -> tuple[str, list[Path]]:
@@ -90,6 +110,15 @@ def _shift(folder: Path, choices: Choices, progress: bool) -> tuple[str, list[Pa
     results = heart_shift.run(folder / "runs", plan, choices.jobs, progress, choices.backend)
     files = heart_shift.save(results, plan, folder, choices.command("heart-shift"))
     return files[0].read_text(encoding="utf-8"), files
+
+
+def _functions(folder: Path, choices: Choices, progress: bool) -> tuple[str, list[Path]]:
+    plan = functions.FAST if choices.fast else functions.Plan()
+    plan = plan if choices.seeds is None else replace(plan, seeds=choices.seeds)
+    plan = replace(plan, kinds=choices.models) if choices.models else plan
+    outcome = functions.run(folder / "runs", plan, choices.jobs, progress, choices.backend)
+    files = functions_report.save(outcome, folder, choices.command("functions"))
+    return functions_report.sentences(outcome), files
 
 
 def _kacq(folder: Path, choices: Choices, progress: bool, warn: Callable[[str], None]) -> tuple[str, list[Path]]:

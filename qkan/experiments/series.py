@@ -53,7 +53,11 @@ class Settings:
     level: float = 0.9
 
     def check(self) -> None:
-        """Raise :class:`OptionError` if a setting is out of range."""
+        """Raise :class:`OptionError` if a setting is out of range.
+
+        Raises:
+            OptionError: one is out of range or not known.
+        """
         check_choice("model", self.model, CORES)
         for name in ("hidden", "window", "epochs"):
             check_positive(name, getattr(self, name))
@@ -84,6 +88,12 @@ class Results:
 
 def run(series: Series, settings: Settings, out: Path, console: Any) -> Results:
     """Train, forecast and write ``out`` (report.html, metrics.json, overview.png, model/), whole or not at all.
+
+    Args:
+        series: the data.
+        settings: model and training.
+        out: folder to write.
+        console: a Rich console for progress.
 
     Raises:
         QKANError: bad data, settings or output folder.
@@ -131,7 +141,7 @@ def _measure(trained: Trained, windows: Windows, settings: Settings) -> Results:
         ),
     ]
     ahead = multi_step(predict, test[0][0], len(test[0]))
-    return Results(trained, windows, scores, [_in_unit(one, windows) for one in intervals], ahead, {})
+    return Results(trained, windows, scores, [one.in_unit(windows.inverse_targets) for one in intervals], ahead, {})
 
 
 def _fitter(trained: Trained, settings: Settings) -> Any:
@@ -147,12 +157,6 @@ def _fitter(trained: Trained, settings: Settings) -> Any:
         return predictor(model)
 
     return fit
-
-
-def _in_unit(one: Intervals, windows: Windows) -> Intervals:
-    """Intervals in the unit of the series."""
-    ends = (windows.inverse_targets(part) for part in (one.predictions, one.lower, one.upper))
-    return Intervals(one.method, one.level, *ends)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -188,7 +192,12 @@ def _figures(settings: Settings, results: Results) -> dict[str, Any]:
 
 
 def summary(settings: Settings, results: Results) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json.
+
+    Args:
+        settings: model and training.
+        results: what was found.
+    """
     windows, model = results.windows, results.trained.model
     series, numbers = windows.series, count(model)
     targets = windows.inverse_targets(windows.test.targets[:, 0])

@@ -60,7 +60,15 @@ def groups_of(table: Table, column: str | None) -> tuple[str, np.ndarray] | None
 
 
 def measure(table: Table, split: Split, model: TabularModel, groups: tuple[str, np.ndarray], level: float) -> Subgroups:
-    """Coverage of both kinds of sets by group."""
+    """Coverage of both kinds of sets by group.
+
+    Args:
+        table: the data.
+        split: its parts.
+        model: fitted and calibrated.
+        groups: name of the grouping, and each row's group (rows,).
+        level: confidence level in (0, 1).
+    """
     column, values = groups
     parts = {}
     for name in ("calibration", "test"):

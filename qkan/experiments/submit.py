@@ -77,7 +77,12 @@ class Deployable:
         return torch.as_tensor(self.table.pipeline[0].transform(self.table.conform(frame)))
 
     def save(self, path: Path, measured: MeasuredModel) -> None:
-        """Save the model with its measured network, as what it was."""
+        """Save the model with its measured network, as what it was.
+
+        Args:
+            path: folder to write.
+            measured: the network with measured values.
+        """
         if self.table is None:
             measured.network.save(path)  # type: ignore[operator]
             return
@@ -88,6 +93,11 @@ class Deployable:
 
 def check_outputs(plan: Plan, folder: Path | None, picture: Path | None) -> None:
     """Refuse what could not be written after the measurement, before anything is paid for.
+
+    Args:
+        plan: of the deployment.
+        folder: for the model, or ``None``.
+        picture: for the picture, or ``None``.
 
     Raises:
         OptionError: the model's ``folder`` is a file, the ``picture``'s folder does not exist, or a block would be

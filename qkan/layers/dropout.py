@@ -38,8 +38,9 @@ class Dropout(nn.Module):
         # Drawn on the CPU, so that a seed means the same on every device; 16 bits decide about a number, four numbers
         # are drawn at a time.
         words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),), generator=self._generator, device="cpu")
-        kept = words.view(torch.int16)[: x.numel()].view(x.shape) < self._kept - 2**15
-        return x * kept.to(x).mul_(2**16 / self._kept)
+        # Compared as float32, which holds 16 bits exactly and is several times faster than by way of booleans.
+        mask = words.view(torch.int16)[: x.numel()].view(x.shape).to(torch.float32).lt_(self._kept - 2**15)
+        return x * mask.mul_(2**16 / self._kept).to(x)
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

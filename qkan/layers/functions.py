@@ -120,6 +120,10 @@ def plainest(function: Function, affine: tuple[float, float, float, float]) -> t
 
     Powers, exponentials and logarithms lose the parameter that another one can stand in for (a = ±1, or b = 0); even
     and odd functions have a > 0; the shift of a sine lies in (-π, π].
+
+    Args:
+        function: f.
+        affine: (a, b, c, d).
     """
     a, b, c, d = affine
     kind = function.redundancy

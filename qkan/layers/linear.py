@@ -14,6 +14,12 @@ from qkan.errors import check_positive
 def linear(in_features: int, out_features: int, bias: bool = True, seed: int | None = None) -> nn.Linear:
     """A ``torch.nn.Linear`` with its usual distribution, uniform in ±1/√in_features; global random state is untouched.
 
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        bias: whether it has one.
+        seed: of a local generator; ``None`` draws fresh entropy.
+
     Raises:
         OptionError: a width is not a whole number of at least 1.
     """

@@ -17,6 +17,8 @@ from qkan.models.lstm import (
     QKANGRUCell,
     QKANLSTMCell,
 )
+from qkan.models.mixture import fit_mixture
+from qkan.models.mlp import MLP
 from qkan.models.qckan import QCKANNet
 from qkan.models.replace import Replacement, replace_mlp
 from qkan.models.tensor_network import TensorNetworkQNN
@@ -28,6 +30,7 @@ __all__ = [
     "KAAM",
     "KACQDCNN",
     "KAN",
+    "MLP",
     "QKAN",
     "QKANGRU",
     "QKANLSTM",
@@ -43,6 +46,7 @@ __all__ = [
     "TensorNetworkQNN",
     "ViT",
     "distil",
+    "fit_mixture",
     "load",
     "replace_mlp",
 ]

@@ -51,7 +51,11 @@ class SavedModel(nn.Module):
         save_folder(path, type(self).__name__, self.config(), self.state_dict())
 
     def check_measured(self) -> None:
-        """Raise :class:`~qkan.errors.ModelFileError` where it holds measured circuits that cannot be written down."""
+        """Raise :class:`~qkan.errors.ModelFileError` where it holds measured circuits that cannot be written down.
+
+        Raises:
+            ModelFileError: it holds some, and this kind of model cannot be saved with them.
+        """
         for module in self.modules():
             if isinstance(module, MeasuredValues) and (isinstance(module, MeasuredRows) or not self.saves_measured):
                 raise ModelFileError(
@@ -87,7 +91,12 @@ class Network(SavedModel):
         return history
 
     def predict(self, x: Array, batch: int = 8192) -> Array:
-        """Outputs without gradients, in chunks of ``batch`` rows: (rows, n) -> (rows, m), array type as given."""
+        """Outputs without gradients, in chunks of ``batch`` rows: (rows, n) -> (rows, m), array type as given.
+
+        Args:
+            x: rows as a tensor or an array.
+            batch: rows in a chunk.
+        """
         check_positive("batch", batch)
         like = next(self.parameters())
         rows = torch.as_tensor(x, dtype=like.dtype, device=like.device)
@@ -110,6 +119,11 @@ def load(path: str | Path) -> Any:
 
 def rebuild(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     """A model from its saved parts.
+
+    Args:
+        kind: name under which the class was registered.
+        config: its arguments.
+        tensors: its state dict.
 
     Raises:
         ModelFileError: the tensors do not fit the structure.

@@ -71,7 +71,14 @@ class FoldedGates:
         return gates
 
     def run(self, cell: str, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """All steps of x (T, B, n) by the compiled time loop: outputs and last state."""
+        """All steps of x (T, B, n) by the compiled time loop: outputs and last state.
+
+        Args:
+            cell: "lstm" or "gru".
+            x: (T, B, n).
+            state: (h,) or (h, c), each (B, H).
+            lengths: (B,) steps of each sequence; ``None`` where all have T.
+        """
         matrix, bias = self.matrix()
         encode = None
         if self.encoder is not None:
@@ -103,7 +110,12 @@ def _split_candidate(coefficients: Tensor, bias: Tensor, inputs: int) -> tuple[T
 
 
 def fold(gates: nn.Module, split: int | None = None) -> FoldedGates | None:
-    """Gates as features times coefficients, where they have that form."""
+    """Gates as features times coefficients, where they have that form.
+
+    Args:
+        gates: the module that makes pre-activations from [x, h].
+        split: number of inputs among its columns, the rest being h; ``None`` where they are not split.
+    """
     if isinstance(gates, KANLayer):
         return FoldedGates(gates, split=split) if gates.basis.folds else None
     if not isinstance(gates, JHCGNet) or not isinstance(gates.core, KANLayer) or not gates.core.basis.folds:
@@ -118,6 +130,14 @@ class RecurrentCell(nn.Module):
     """Base of all cells: ``gates`` maps [x, h] to the pre-activations of all gates in one.
 
     Subclasses set ``kind``, "lstm" (gates i, f, g, o) or "gru" (r, z and the candidate's two parts).
+
+    Args:
+        input_size: n.
+        hidden_size: H.
+        proj_size: width to which h is projected; 0 leaves it as it is.
+
+    Raises:
+        OptionError: a size is not valid.
     """
 
     kind: ClassVar[str]
@@ -169,7 +189,13 @@ class RecurrentCell(nn.Module):
         return after if self.kind == "lstm" else after[0]
 
     def run(self, x: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """All steps of x (T, B, n) from a state: outputs (T, B, H) and last state; see :meth:`route`."""
+        """All steps of x (T, B, n) from a state: outputs (T, B, H) and last state; see :meth:`route`.
+
+        Args:
+            x: (T, B, n).
+            state: (h,) or (h, c), each (B, H).
+            lengths: (B,) steps of each sequence; ``None`` where all have T.
+        """
         folded = self._folded()
         if folded is not None and self.projection is None and folded.reason_for_loop(x) is None:
             return folded.run(self.kind, x, state, lengths)
@@ -217,7 +243,12 @@ class RecurrentCell(nn.Module):
     # -- checks ------------------------------------------------------------------------------------------
 
     def check_input(self, x: Tensor, dimensions: tuple[int, ...]) -> None:
-        """Raise unless x has the layer's width, dtype and device, and one of these numbers of dimensions."""
+        """Raise unless x has the layer's width, dtype and device, and one of these numbers of dimensions.
+
+        Raises:
+            ShapeError: the width or the number of dimensions is wrong.
+            OptionError: dtype or device is not the layer's.
+        """
         like = next(self.parameters())
         if x.dim() not in dimensions or x.shape[-1] != self.input_size:
             allowed = " or ".join(str(count) for count in dimensions)
@@ -232,7 +263,16 @@ class RecurrentCell(nn.Module):
             )
 
     def check_state(self, hx: Any, x: Tensor, leading: tuple[int, ...]) -> State:
-        """The state as a tuple of tensors (*leading, width); zeros for ``None``."""
+        """The state as a tuple of tensors ``(*leading, width)``; zeros for ``None``.
+
+        Args:
+            hx: the state that was given, a tensor or a tuple of them, or ``None``.
+            x: the input, for type and device.
+            leading: expected leading dimensions of the state.
+
+        Raises:
+            ShapeError: the state has another number of tensors or another shape.
+        """
         shapes = [(*leading, size) for size in self.state_sizes]
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in shapes)

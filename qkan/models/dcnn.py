@@ -159,7 +159,12 @@ class KACQDCNN(Network):
         return self.head(torch.cat(channels, -1)).reshape(*x.shape[:-1], self.out_features)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of outputs (N, 1 or n_classes) and classes (N,) counted from 0."""
+        """Mean cross-entropy of outputs (N, 1 or n_classes) and classes (N,) counted from 0.
+
+        Args:
+            outputs: as :meth:`forward` returns them.
+            labels: classes (N,) counted from 0.
+        """
         return cross_entropy(outputs, labels)
 
     def probabilities(self, x: Any) -> Any:
@@ -192,7 +197,12 @@ class KACQDCNN(Network):
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy: logits (N, 1) of class 1 of two, or (N, classes); classes (N,) counted from 0."""
+    """Mean cross-entropy: logits (N, 1) of class 1 of two, or (N, classes); classes (N,) counted from 0.
+
+    Args:
+        outputs: logits.
+        labels: classes.
+    """
     if outputs.shape[-1] == 1:
         return functional.binary_cross_entropy_with_logits(outputs[:, 0], labels.to(outputs))
     return functional.cross_entropy(outputs, labels)
@@ -214,7 +224,12 @@ def _sizes(name: str, preset: Any, given: Mapping[str, Any] | bool, basis: Edges
 
 
 def begin_as_keras(part: nn.Module | None, seed: int) -> None:
-    """Initial values of Keras and tfkan: Glorot's uniform distribution, biases 0, spline coefficients N(0, 0.1²)."""
+    """Initial values of Keras and tfkan: Glorot's uniform distribution, biases 0, spline coefficients N(0, 0.1²).
+
+    Args:
+        part: changed in place; ``None`` is left alone.
+        seed: of a local generator.
+    """
     local = generator(seed)
     with torch.no_grad():
         for module in () if part is None else part.modules():

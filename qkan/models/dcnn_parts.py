@@ -52,7 +52,11 @@ class Classical:
     edges: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise :class:`OptionError` where a value is out of range."""
+        """Raise :class:`OptionError` where a value is out of range.
+
+        Raises:
+            OptionError: one is out of range.
+        """
         check_choice("recurrent", self.recurrent, ("bilstm", "lstm", None))
         check_choice("layer", self.layer, ("kan", "mlp"))
         for width in (*self.units, *self.widths, *(() if self.dense is None else (self.dense,))):
@@ -85,7 +89,11 @@ class Quantum:
     narrow: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise :class:`OptionError` where a value is out of range."""
+        """Raise :class:`OptionError` where a value is out of range.
+
+        Raises:
+            OptionError: one is out of range.
+        """
         check_choice("sequence", self.sequence, (True, False))
         check_choice("layer", self.layer, ("kan", "mlp"))
         for width in (self.first, *self.before, *self.after):
@@ -184,7 +192,14 @@ class AsSequence(nn.Module):
 
 
 def classical_channel(n: int, sizes: Classical, dropout: float, seed: int) -> tuple[nn.Sequential, int]:
-    """The channel for rows of n features, and its width."""
+    """The channel for rows of n features, and its width.
+
+    Args:
+        n: features of a row.
+        sizes: of the channel's layers.
+        dropout: probability.
+        seed: of local generators.
+    """
     build = _Builder(n, dropout, seed)
     if sizes.recurrent is not None and sizes.units:
         build.add(AsSequence(), 1, drop=False)
@@ -201,7 +216,15 @@ def classical_channel(n: int, sizes: Classical, dropout: float, seed: int) -> tu
 
 
 def quantum_channel(n: int, sizes: Quantum, core: Core, dropout: float, seed: int) -> tuple[nn.Sequential, int]:
-    """The channel for rows of n features, and its width."""
+    """The channel for rows of n features, and its width.
+
+    Args:
+        n: features of a row.
+        sizes: of the channel's layers.
+        core: makes the circuits, or what stands in their place.
+        dropout: probability.
+        seed: of local generators.
+    """
     build = _Builder(n, dropout, seed)
     if sizes.sequence:
         build.add(AsSequence(), 1, drop=False)

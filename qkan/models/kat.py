@@ -25,7 +25,7 @@ def feed_forward(kind: str, width: int, hidden: int, seed: int | None = None, **
 
     ``kind`` "kat": group-rational layers, the first of which starts at the identity and the second at SiLU; "mlp":
     linear maps with GELU between; the name of a basis: :class:`~qkan.KANLayer` twice. ``options`` are those of the
-    layers; "mlp" has none.
+    layers; "mlp" has none. ``seed`` is that of local generators; ``None`` draws fresh entropy.
 
     Raises:
         OptionError: the kind or an option is not known.

@@ -41,6 +41,10 @@ def draw(
 
     Returns:
         A matplotlib ``Figure``; nothing is shown or written.
+
+    Raises:
+        ShapeError: x has another width than the network, or fewer than 2 rows.
+        OptionError: ``in_vars`` or ``out_vars`` are not as many as inputs or outputs.
     """
     from matplotlib.figure import Figure
 

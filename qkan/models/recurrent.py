@@ -22,7 +22,12 @@ MakeCell = Callable[[int, int], RecurrentCell]
 
 
 class Recurrent(SavedModel):
-    """Base of the recurrent networks; ``cells[layer * directions + direction]`` are their layers."""
+    """Base of the recurrent networks; ``cells[layer * directions + direction]`` are their layers.
+
+    Args:
+        options: the constructor's arguments of a subclass.
+        make_cell: its cell's class.
+    """
 
     cells: Sequence[RecurrentCell]
 

@@ -165,6 +165,12 @@ def test_pictures():
     figure = plots.reliability_curves(reliability(labels, probabilities, groups=np.resize(["f", "m"], 300)))
     shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert shown == ["f (150 rows)", "m (150 rows)"]
+    *bars, _ = plots.reliability(labels, probabilities).axes[0].lines
+    points = np.array([place.get_offsets()[0] for place in bars[0].axes.collections])
+    ends = np.array([bar.get_ydata() for bar in bars])
+    assert len(points) == len(bars)
+    assert (ends[:, 0] < points[:, 1]).all()
+    assert (points[:, 1] < ends[:, 1] + 1e-12).all()
     curve = risk_coverage(labels, probabilities)
     [line] = plots.risk_coverage(curve).axes[0].lines
     np.testing.assert_array_equal(line.get_xydata(), np.stack([curve.coverage, curve.risk], 1))

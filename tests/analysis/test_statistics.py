@@ -10,6 +10,8 @@ from qkan.analysis.statistics import (
     corrected_paired_test,
     friedman,
     holm,
+    mean_interval,
+    paired_test,
     pairwise,
 )
 from qkan.errors import OptionError, ShapeError
@@ -22,6 +24,20 @@ def test_without_shared_data_it_is_the_plain_test():
     plain = stats.ttest_rel(a, b)
     assert found.p == pytest.approx(plain.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(plain.confidence_interval(0.95)))
+
+
+def test_independent_differences_have_the_plain_test_and_interval():
+    draw = np.random.default_rng(0)
+    a, b = draw.normal(size=(2, 12))
+    found, plain = paired_test(a, b), stats.ttest_rel(a, b)
+    assert found.p == pytest.approx(plain.pvalue, rel=1e-12)
+    assert (found.low, found.high) == pytest.approx(tuple(plain.confidence_interval(0.95)), rel=1e-12)
+    own = mean_interval(a)
+    expected = stats.t.interval(0.95, 11, loc=a.mean(), scale=stats.sem(a))
+    assert (own.mean, own.low, own.high) == pytest.approx((a.mean(), *expected), rel=1e-12)
+    for wrong in (lambda: paired_test([1], [2]), lambda: paired_test([1, 2], [1]), lambda: mean_interval([1])):
+        with pytest.raises(ShapeError):
+            wrong()
 
 
 def test_shared_data_widen_the_interval():

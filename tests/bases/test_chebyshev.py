@@ -5,13 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import Chebyshev
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
 
 
 def dense_edges(basis: Chebyshev, x: torch.Tensor) -> torch.Tensor:
@@ -97,6 +97,14 @@ def test_gradients_are_finite_everywhere(dtype, extend):
     x = torch.cat([torch.linspace(-12, 12, 481, dtype=dtype), special]).requires_grad_()
     (gradient,) = torch.autograd.grad(features(x, extend=extend).sum(), x)
     assert bool(gradient.isfinite().all())
+
+
+def test_degrees_too_high_for_float32_are_refused():
+    z = torch.cos(torch.rand(2000, generator=torch.Generator().manual_seed(0)) * np.pi)
+    exact = features(z.double(), degree=400, extend="clamp")
+    assert float((features(z, degree=400, extend="clamp").double() - exact).abs().max()) < 1.5e-3
+    with pytest.raises(OptionError, match="degree=401 is too high for float32: choose at most 400"):
+        Chebyshev(degree=401)
 
 
 def test_slope_at_one_is_the_square_of_the_degree():

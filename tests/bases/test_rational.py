@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract, stratified_normal, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
@@ -14,6 +13,8 @@ from torch.testing import assert_close
 import qkan
 from qkan.bases import Rational
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import stratified_normal, uniform
 
 
 def dense_edges(basis: Rational, x: torch.Tensor) -> torch.Tensor:
@@ -49,6 +50,7 @@ class RationalContract(BasisContract):
         x = self._wide_inputs()
         finer = basis.refine(self.refine_size)
         assert len(finer.a) == self.refine_size + 1 > len(basis.a)
+        assert finer.numerator - finer.denominator == basis.numerator - basis.denominator
         assert all(p.requires_grad and p.dtype == torch.float64 for p in finer.parameters())
         assert_close(finer.edges(x), basis.edges(x), rtol=0, atol=1e-12)
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from qkan.cli import app
 from qkan.data import _files
-from qkan.experiments import grid, kacq_heart
+from qkan.experiments import functions, grid, kacq_heart
 
 RUNNER = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
 MODELS = "logistic_regression,mps-1,kacq-1"
@@ -46,6 +47,17 @@ def test_a_fast_run_writes_text_numbers_and_pictures_and_is_not_computed_twice(h
     assert invoke(*arguments) == text
 
 
+def test_functions(tmp_path, monkeypatch):
+    small = replace(functions.FAST, protocol=functions.Protocol(40, 10, 20, steps=1), functions=("I.6.2", "jv"))
+    monkeypatch.setattr(functions, "FAST", small)
+    text = invoke("functions", "--fast", "--models", "mlp,fourier", "--seeds", "1", "--out", tmp_path, "--quiet")
+    assert "Over 2 functions at equal parameters" in text
+    place = tmp_path / "functions-fast"
+    assert {file.name for file in place.iterdir()} == {"runs", "functions.md", "functions.json", "functions.png"}
+    page = (place / "functions.md").read_text()
+    assert "Made by `qkan reproduce functions --fast --models mlp,fourier --seeds 1`." in page
+
+
 def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -58,7 +70,7 @@ def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["heart"], "name='heart' is not known; choose one of 'qkan-lstm', 'kacq-heart', 'heart-shift'."),
+        (["heart"], "name='heart' is not known; choose one of 'qkan-lstm', 'kacq-heart', 'heart-shift', 'functions'."),
         (
             ["kacq-heart", "--protocol", "best"],
             "protocol='best' is not known; choose one of 'honest', 'published', 'all'.",
@@ -67,7 +79,12 @@ def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
         (["kacq-heart", "--backend", "slurm"], "backend='slurm' is not known"),
         (["kacq-heart", "--seeds", "0"], "seeds=0"),
         (["kacq-heart", "--jobs", "0"], "jobs=0"),
-        (["qkan-lstm", "--models", "lstm"], "models is an option of kacq-heart and heart-shift, not of qkan-lstm."),
+        (
+            ["qkan-lstm", "--models", "lstm"],
+            "models is an option of kacq-heart, heart-shift and functions, not of qkan-lstm.",
+        ),
+        (["functions", "--models", "mlp"], "one model, 'mlp', has nothing to be compared with; name two or more."),
+        (["functions", "--models", "mlp,cnn"], "model='cnn' is not known"),
         (["heart-shift", "--protocol", "all"], "protocol is an option of kacq-heart, not of heart-shift."),
     ],
 )

@@ -50,6 +50,7 @@ def test_train_on_a_series(model, tmp_path):
         (["--window", "100"], "A window of 100 and a horizon of 1 need 101 points, but the validation part"),
         (["--hidden", "0"], "hidden=0 must be a whole number of at least 1"),
         (["--hidden", "4,4"], "hidden='4,4' must be one width for a series"),
+        (["--group", "sex"], "group='sex' is for tables only"),
         (["--model", "kan"], "model='kan' is not known; choose one of 'lstm', 'gru'"),
         (["--option", "points"], "option 'points' must be name=value"),
         (["--option", "color=2"], "color=2 is not an option of 'damped_pendulum'"),

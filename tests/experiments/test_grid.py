@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,29 @@ def test_what_was_done_is_kept(tmp_path):
     assert run_all(runs(3, 2), tmp_path, progress=False)["power/3"] == {"value": "kept"}
     other = {"power/3": (power, {"base": 3, "exponent": 3})}
     assert run_all(other, tmp_path, progress=False)["power/3"] == {"value": 27}
+
+
+def after(n, folder):
+    """Wait until the run four before this one is kept."""
+    time.sleep(0.1)
+    for _ in range(100 if n >= 4 else 0):
+        if (Path(folder) / f"slow--{n - 4}.json").exists():
+            return {"kept": True}
+        time.sleep(0.05)
+    return {"kept": n < 4}
+
+
+def quickly(n):
+    return {"value": n}
+
+
+def test_slow_runs_after_quick_ones_are_kept_one_by_one(tmp_path, monkeypatch):
+    # joblib puts quick runs together and goes on so: slow ones came back by the dozen, and an interruption lost them.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    quick = {f"quick/{n}": (quickly, {"n": n}) for n in range(1000)}
+    slow = {f"slow/{n}": (after, {"n": n, "folder": str(tmp_path)}) for n in range(16)}
+    found = run_all({**quick, **slow}, tmp_path, 2, progress=False)
+    assert all(found[key]["kept"] for key in slow)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "dask", "ray"])

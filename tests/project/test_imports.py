@@ -24,8 +24,9 @@ FLOORS = [
     {"layers"},
     {"counting", "training", "saving", "data"},
     {"models", "preprocessing"},
-    {"analysis", "sklearn", "report"},
+    {"analysis", "sklearn", "report", "testing"},
     {"tabular"},
+    {"tabular_regression"},
     {"experiments"},
     {"cli"},
 ]
