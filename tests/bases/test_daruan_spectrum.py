@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from qkan.bases import Daruan
 from qkan.kernels import spectral
-from qkan.testing.basis_contract import largest_tensors, uniform
+from qkan.testing import basis_contract
+from qkan.testing.basis_contract import uniform
 
 BASES = {"unit": 1, "binary": 2, "ternary": 3}
 FREQUENCIES = list(BASES)
@@ -101,7 +102,7 @@ def test_noise_in_node_values_is_not_amplified(x, frequencies, seed):
 
 def largest_tensors(**options: object) -> tuple[int, int]:
     """Elements of the largest tensor made and of the largest saved, in a forward and backward pass."""
-    return largest_tensors(Daruan(17, 41, seed=0, **options), 64)
+    return basis_contract.largest_tensors(Daruan(17, 41, seed=0, **options), 64)
 
 
 PER_EDGE = 64 * 17 * 41  # batch x n x m; with K = 27, features have 64·17·27 and node values 41·17·27 elements
