@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", default=["wine", "breast cancer", "made-up"])
     parser.add_argument("--selectors", nargs="+", help="names as in the table; all of them by default")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3, help="of folds, networks and forests")
+    parser.add_argument("--seeds", type=int, default=2, help="of folds, networks and forests")
     parser.add_argument("--epochs", type=int, default=40, help="of the KANs")
     parser.add_argument("--out", type=Path, help="folder for DATE-selection.json and .md")
     options = parser.parse_args(arguments)

@@ -25,6 +25,7 @@ ROOMS = {
     "data": "Data",
     "circuits": "Circuits, backends and deployment",
     "kernels": "Kernels",
+    "testing": "Contract tests for your own bases and backends",
     "experiments": "Experiments and the work behind the commands",
 }
 _OPTIONS = {"class": "   :members:\n   :undoc-members:\n   :show-inheritance:\n", "function": "", "data": ""}

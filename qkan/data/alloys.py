@@ -124,11 +124,11 @@ def alloys(rows: int = 400, seed: int = 0) -> pd.DataFrame:
 
 
 def log_odds(enthalpy: np.ndarray, mismatch: np.ndarray) -> np.ndarray:
-    """Z of the rule for ``single_phase``.
+    """Log-odds of "yes" by the rule for ``single_phase``, (rows,).
 
     Args:
-        enthalpy: of mixing, kJ/mol, (rows,).
-        mismatch: of the atoms' sizes, %, (rows,).
+        enthalpy: mixing enthalpy in kJ/mol, (rows,).
+        mismatch: δ in percent, (rows,).
     """
     return 1.5 * (5 - mismatch) + 0.6 * np.where(enthalpy < 0, enthalpy + 10, 10 - 3 * enthalpy)
 

@@ -84,24 +84,17 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
         for line in describe(table, split):
             console.print(escape(line))
         seconds: dict[str, float] = {}
-        model = timed(seconds, "training", lambda: train(table, split, settings, verbose=not console.quiet))
+        model = timed(seconds, "training", lambda: _train(table, split, settings, verbose=not console.quiet))
         with console.status("calibrating and measuring"):
-            results = timed(seconds, "evaluation", lambda: measure(table, split, settings, model))
+            results = timed(seconds, "evaluation", lambda: _measure(table, split, settings, model))
         results.seconds = seconds
         with console.status("writing the report"):
             _write(folder, table, settings, results)
     return results
 
 
-def train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularRegressor:
-    """A model fitted on the training rows, stopped early on the validation rows, and calibrated.
-
-    Args:
-        table: the data.
-        split: its parts.
-        settings: model and training.
-        verbose: show a progress bar.
-    """
+def _train(table: Table, split: Split, settings: Settings, verbose: bool) -> TabularRegressor:
+    """A model fitted on the training rows, stopped early on the validation rows, and calibrated."""
     regressor = KANRegressor(
         model=settings.model,
         hidden=(4,) if settings.hidden is None else settings.hidden,
@@ -119,15 +112,8 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
     return model.calibrate(X.iloc[split.calibration], y.iloc[split.calibration])
 
 
-def measure(table: Table, split: Split, settings: Settings, model: TabularRegressor) -> Results:
-    """Errors of the model and the baselines, intervals and permutation importance, all on the test rows.
-
-    Args:
-        table: the data.
-        split: its parts.
-        settings: model and training.
-        model: fitted and calibrated.
-    """
+def _measure(table: Table, split: Split, settings: Settings, model: TabularRegressor) -> Results:
+    """Errors of the model and the baselines, intervals and permutation importance, all on the test rows."""
     rows = model.conform(table.features.iloc[split.test], unseen="missing")
     targets = table.target.iloc[split.test].to_numpy(dtype=np.float64)
     predicted = model.predict(rows)
@@ -169,7 +155,7 @@ def _importance(
 
 def _write(folder: Path, table: Table, settings: Settings, results: Results) -> None:
     results.model.save(folder / "model")
-    record = summary(table, settings, results)
+    record = _summary(table, settings, results)
     (folder / "metrics.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     curves = results.model.edge_curves([name for name, *_ in results.importance])[:8]
     title = f"{settings.model.upper()} on {table.name}"
@@ -196,14 +182,8 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
     (folder / "report.html").write_text(render("regression", context, figures), encoding="utf-8")
 
 
-def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
-    """The content of metrics.json.
-
-    Args:
-        table: the data.
-        settings: model and training.
-        results: what was found.
-    """
+def _summary(table: Table, settings: Settings, results: Results) -> dict[str, Any]:
+    """The content of metrics.json."""
     sizes = len(results.split.calibration), len(results.split.test)
     return {
         "format": FORMAT,

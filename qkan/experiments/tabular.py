@@ -266,7 +266,7 @@ def unseen_levels(table: Table, split: Split) -> dict[str, int]:
     """Categorical column -> cells outside the training part whose level does not occur in it.
 
     Args:
-        table: the data.
+        table: the table.
         split: its parts.
     """
     levels = preprocessing.known_levels(table.features.iloc[split.train], table.categorical)
@@ -279,13 +279,7 @@ def unseen_levels(table: Table, split: Split) -> dict[str, int]:
 
 
 def timed(seconds: dict[str, float], name: str, work: Any) -> Any:
-    """The result of ``work()``, its duration noted under ``name``.
-
-    Args:
-        seconds: durations by name, added to.
-        name: of the work.
-        work: called without arguments.
-    """
+    """The result of ``work()``, its duration noted in ``seconds`` under ``name``."""
     start = time.perf_counter()
     result = work()
     seconds[name] = time.perf_counter() - start

@@ -192,7 +192,7 @@ class KAAMClassifier(_AdditiveClassifier):
         return self.mean_[feature] + self.scale_[feature] * values.cpu().numpy(), curves.cpu().numpy()
 
     def nearest(self, X: Any, pool: Any = None, count: int = 5) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers in ``pool`` (``reference_`` if ``None``) and distances of the nearest rows, (rows, count) each.
+        """Places in ``pool`` (``reference_`` if ``None``) and distances of the rows nearest to X, (rows, count) each.
 
         Distances are between contributions, so that features count as far as the model uses them.
 
@@ -213,13 +213,13 @@ class KAAMClassifier(_AdditiveClassifier):
         return self.network_.spokes(self._rows(X), self._known()).cpu().numpy()
 
     def plot_dependence(self, feature: int, row: Any = None, neighbours: Any = None, name: str | None = None) -> Any:
-        """The function of one feature as a matplotlib Figure, a row (features,) and its neighbours marked on it.
+        """The function of one feature as a matplotlib Figure, with a row and its neighbours marked on it.
 
         Args:
-            feature: place of the feature.
+            feature: its number.
             row: (features,).
-            neighbours: (others, features).
-            name: of the feature; that of the table's column if ``None``.
+            neighbours: (k, features).
+            name: of the feature, for the axis; that of the column if ``None``.
         """
         check_is_fitted(self, "network_")
         return self.network_.plot_dependence(
