@@ -16,7 +16,9 @@ FORMS = ("A", "B")
 def limit(numerator: Tensor, denominator: Tensor) -> float:
     """Inputs are held to this size, 1e6 or less, where the highest power is still far from overflow in float32.
 
-    ``numerator`` (…, p + 1) and ``denominator`` (…, q) are tables of coefficients, of which only the degrees matter.
+    Args:
+        numerator: coefficients (…, p + 1).
+        denominator: coefficients (…, q).
     """
     return min(1e6, 10 ** (36 / max(numerator.shape[-1] - 1, denominator.shape[-1])))
 

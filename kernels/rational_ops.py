@@ -66,9 +66,14 @@ def _(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Tensor:
 def rational_backward(
     grad: Tensor, x: Tensor, numerator: Tensor, denominator: Tensor, form: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by x and by both sets of coefficients, for the gradient ``grad`` by the output.
+    """Gradients by x and by both sets of coefficients.
 
-    The other arguments are those of :func:`qkan.kernels.rational.group_rational`.
+    Args:
+        grad: (..., n).
+        x: (..., n).
+        numerator: a, (G, p + 1) or (1, p + 1).
+        denominator: b, (G, q).
+        form: "A" or "B".
     """
     from qkan.kernels import numba_cpu, rational_cpu
 

@@ -14,5 +14,6 @@ pytest.register_assert_rewrite("qkan.testing.basis_contract", "qkan.testing.back
 from qkan.testing.backend_contract import BackendContract
 from qkan.testing.basis_contract import BasisContract
 from qkan.testing.random_circuits import random_circuit, random_inputs
+from qkan.testing.running import Verdict, run_contract
 
-__all__ = ["BackendContract", "BasisContract", "random_circuit", "random_inputs"]
+__all__ = ["BackendContract", "BasisContract", "Verdict", "random_circuit", "random_inputs", "run_contract"]
