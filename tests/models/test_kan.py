@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import qkan
 from qkan import KAN, QKAN
-from qkan.errors import ModelFileError, OptionError, RefineWarning, ShapeError
+from qkan.errors import ModelFileError, OptionError, RefineError, RefineWarning, ShapeError
 
 MODELS = {
     "bspline": lambda: KAN([3, 4, 2], grid=4, k=2, seed=1),
