@@ -201,7 +201,8 @@ def outcome(found: list[dict[str, Any]]) -> str:
     random = f" Columns drawn at random reach {100 * blind.mean():.1f}." if len(blind) else ""
     verdict = "No KAN measure is" if means[best_kan] <= means[best_other] else "A KAN measure is"
     return (
-        f"{verdict} better on average than the best usual selector. Mean accuracy in percent over data, retentions and classifiers: {ranked}.{random} A KAN measure is the best "
+        f"{verdict} better on average than the best usual selector. Mean accuracy in percent "
+        f"over data, retentions and classifiers: {ranked}.{random} A KAN measure is the best "
         f"selector in {wins} of {len(cells)} pairs of data and retention. The best KAN measure ({best_kan}) and the "
         f"best usual one ({best_other}) differ by {100 * (means[best_kan] - means[best_other]):+.1f} points. Of "
         f"{len(chosen)} cells, {worse} are below all columns by more than their interval and {better} above. A KAN "
