@@ -15,8 +15,19 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, lstm_ops, node_ops, ops, recurrence_ops, spectral, spline_layer, spline_ops
+from qkan.kernels import (
+    edge_ops,
+    lstm_ops,
+    node_ops,
+    ops,
+    rational_ops,
+    recurrence_ops,
+    spectral,
+    spline_layer,
+    spline_ops,
+)
 from qkan.kernels import node_matrix as node_matrix_module
+from qkan.kernels import rational as rational_module
 from qkan.kernels.reference import accumulation_dtype, cox_de_boor
 
 VARIABLE = "QKAN_KERNELS"
@@ -133,6 +144,12 @@ def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
     """Why plain PyTorch computes ``count`` splines at x, or ``None`` where a compiled pass does.
 
     Half-precision positions are computed in float32.
+
+    Args:
+        x: positions, any shape.
+        k: degree.
+        uniform: whether the knots are equally spaced.
+        count: splines.
     """
     if not uniform:
         return "the compiled passes take equally spaced knots"
@@ -141,6 +158,23 @@ def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
     if accumulation_dtype(x.dtype) == torch.float32 and x.numel() * count < _WIDE:
         return "there is too little to compute"
     return reason_for_reference(x.dtype, x.device)
+
+
+def reason_for_plain_rational(x: Tensor) -> str | None:
+    """Why plain PyTorch computes the rational functions of x, or ``None`` if a compiled kernel does."""
+    if x.device.type == "cpu" and x.numel() < _WIDE:
+        return f"{x.numel()} numbers are fewer than {_WIDE}"
+    return reason_for_reference(x.dtype, x.device, on_cuda=True)
+
+
+def group_rational(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Tensor:
+    """Rational functions of groups of features, x (..., n) -> (..., n).
+
+    See :func:`qkan.kernels.rational.group_rational`.
+    """
+    if reason_for_plain_rational(x) is not None:
+        return rational_module.group_rational(x, numerator, denominator, form)
+    return rational_ops.rational(x, _single(numerator), _single(denominator), form)
 
 
 def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:

@@ -71,9 +71,9 @@ def row_flops(model: nn.Module) -> int:
     all edges. What does not depend on the row, such as coefficients times edge scales and a circuit's Fourier
     coefficients, is left out: it is done once per batch, or once and for all after training.
 
-    Known are linear layers, :class:`~qkan.models.MLP`, and KAN layers of the bases ``bspline`` (cubic), ``rbf``,
-    ``fourier`` and ``daruan`` (with readout "z"; in encoding "edge" every circuit runs on every row, a rotation being
-    six operations).
+    Known are linear layers, :class:`~qkan.models.MLP`, and KAN layers of the bases ``bspline`` (cubic, on
+    equal intervals), ``rbf``, ``fourier`` and ``daruan`` (with readout "z"; in encoding "edge" every circuit runs on
+    every row, a rotation being six operations).
 
     Raises:
         OptionError: a layer has another basis or another option.
@@ -109,10 +109,19 @@ def _spline_flops(basis: BSpline) -> int:
     """Cubics in closed form, their slopes too, with which they go on outside the grid."""
     if basis.k != 3:
         raise OptionError(f"operations are known of cubic B-splines only, not of degree k={basis.k}.")
+    if basis.points is not None:
+        raise OptionError("operations are known of B-splines on equal intervals only, not on a grid moved to data.")
+    _check_linear(basis)
     return 6 + 19 * basis.num_features
 
 
+def _check_linear(basis: BSpline | RBF) -> None:
+    if basis.extend != "linear":
+        raise OptionError(f"operations are known of extend='linear' only, not of extend={basis.extend!r}.")
+
+
 def _radial_flops(basis: RBF) -> int:
+    _check_linear(basis)
     return 3 + 7 * basis.num_features
 
 

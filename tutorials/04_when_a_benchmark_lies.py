@@ -254,7 +254,7 @@ assert (rule == diseased)[open_cells].all()
 MODELS = {
     "logistic regression": lambda: LogisticRegression(max_iter=3000),
     "random forest": lambda: RandomForestClassifier(n_estimators=100, random_state=0),
-    "QKAN": lambda: KANClassifier(hidden=(), epochs=40, standardize=False, random_state=0),
+    "QKAN": lambda: KANClassifier(hidden=(), epochs=30, lr=0.02, batch_size=128, standardize=False, random_state=0),
 }
 CATEGORIES = [name for name in published if not pd.api.types.is_numeric_dtype(published[name])]
 

@@ -1,6 +1,7 @@
 """Edge functions of a KAN layer: one file per basis behind one protocol."""
 
 from qkan.bases._base import Basis, ClassicalBasis, FeatureBasis, get, names, options, register
+from qkan.bases._refit import GridUpdate
 from qkan.bases.af import AF
 from qkan.bases.bspline import BSpline
 from qkan.bases.chaos import PolynomialChaos
@@ -30,6 +31,7 @@ __all__ = [
     "FeatureBasis",
     "Fourier",
     "Gegenbauer",
+    "GridUpdate",
     "Hermite",
     "Jacobi",
     "Legendre",

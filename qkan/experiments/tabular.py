@@ -279,7 +279,13 @@ def unseen_levels(table: Table, split: Split) -> dict[str, int]:
 
 
 def timed(seconds: dict[str, float], name: str, work: Any) -> Any:
-    """The result of ``work()``, its duration noted in ``seconds`` under ``name``."""
+    """The result of ``work()``, its duration noted under ``name``.
+
+    Args:
+        seconds: durations by name, added to.
+        name: of the work.
+        work: called without arguments.
+    """
     start = time.perf_counter()
     result = work()
     seconds[name] = time.perf_counter() - start

@@ -209,6 +209,10 @@ class KANLayer(nn.Module):
     def update_grid(self, x: Tensor | np.ndarray, grid_eps: float = 0.02) -> GridUpdate:
         """Move the grid to inputs x (..., n) and keep the edge functions there, in place; see the basis's method.
 
+        Args:
+            x: samples (..., n).
+            grid_eps: share of equal spacing, the rest being quantiles of the samples.
+
         Raises:
             OptionError: the basis has no grid to update, or there are fewer samples than coefficients on an edge.
             NonFiniteError: NaN or infinity among the samples.

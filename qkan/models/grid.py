@@ -40,6 +40,11 @@ def update_grid(model: KAN, x: Tensor, grid_eps: float = 0.02) -> GridReport:
     Every layer keeps its edge functions on its samples as its basis allows; each receives the samples from the layers
     before it as they are after their update. A failure leaves the network as it was.
 
+    Args:
+        model: changed in place.
+        x: samples (rows, n).
+        grid_eps: share of equal spacing, the rest being quantiles of the samples.
+
     Raises:
         OptionError: the basis has no grid to update, or there are fewer samples than coefficients on an edge.
         NonFiniteError: NaN or infinity among the samples, or reaching a layer.

@@ -196,6 +196,11 @@ class KAAMClassifier(_AdditiveClassifier):
 
         Distances are between contributions, so that features count as far as the model uses them.
 
+        Args:
+            X: (rows, features).
+            pool: (others, features) to look among.
+            count: neighbours per row.
+
         Raises:
             OptionError: the pool has fewer than ``count`` rows.
         """

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import scipy.interpolate
 import torch
-from basis_contract import BasisContract, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import BSpline
 from qkan.errors import OptionError, RefineError, RefineWarning
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import uniform
 
 
 def scipy_spline(basis: BSpline, source: int) -> scipy.interpolate.BSpline:

@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract, stratified_normal, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -15,6 +14,8 @@ import qkan
 from qkan.bases import BSpline
 from qkan.errors import NonFiniteError, OptionError, RefineWarning, ShapeError
 from qkan.kernels import explain
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import stratified_normal, uniform
 
 
 def spline_value(x: float, knots: list[float], m: int, k: int, last: float) -> float:

@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract, stratified_normal, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
@@ -14,6 +13,8 @@ from torch.testing import assert_close
 import qkan
 from qkan.bases import PolynomialChaos
 from qkan.errors import NonFiniteError, OptionError, RefineError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import stratified_normal, uniform
 
 
 def dense_edges(basis: PolynomialChaos, x: torch.Tensor) -> torch.Tensor:

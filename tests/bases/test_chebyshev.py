@@ -5,13 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import Chebyshev
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
 
 
 def dense_edges(basis: Chebyshev, x: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import pytest
 import torch
-from basis_contract import BFLOAT16_UNIT, BasisContract, uniform
 from torch.testing import assert_close
 
 from qkan.bases import Daruan
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import BFLOAT16_UNIT, uniform
 
 #: Gates of one repetition and closing gates, first gate first; θ counts within the repetition, φ is the data angle.
 GATE_TABLE = {

@@ -2,16 +2,16 @@
 
 import math
 
-import basis_contract
 import pytest
 import torch
-from basis_contract import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import Daruan
 from qkan.kernels import spectral
+from qkan.testing import basis_contract
+from qkan.testing.basis_contract import uniform
 
 BASES = {"unit": 1, "binary": 2, "ternary": 3}
 FREQUENCIES = list(BASES)

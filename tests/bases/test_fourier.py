@@ -6,13 +6,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import Fourier
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import uniform
 
 
 def dense_edges(basis: Fourier, x: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BFLOAT16_UNIT, BasisContract, stratified_normal, uniform
 from torch.testing import assert_close
 
 import qkan
 from qkan import bases
 from qkan.bases import Mixture, Selected
 from qkan.errors import OptionError, ShapeError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import BFLOAT16_UNIT, stratified_normal, uniform
 
 FOURIER = {"basis": "fourier", "degree": 2}
 CIRCUIT = {"basis": "daruan", "reps": 2}

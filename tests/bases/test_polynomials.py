@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
@@ -13,6 +12,7 @@ from torch.testing import assert_close
 
 from qkan.bases import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
 
 #: The handbook polynomial of order k (scipy), its derivative, and the k-th mean square under the weight.
 HANDBOOK = {

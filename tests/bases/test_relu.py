@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -13,6 +12,7 @@ from torch.testing import assert_close
 import qkan
 from qkan.bases import ReLUKAN
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
 
 
 def supports(basis: ReLUKAN) -> tuple[np.ndarray, np.ndarray]:

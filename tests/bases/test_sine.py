@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BasisContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -14,6 +13,7 @@ from torch.testing import assert_close
 import qkan
 from qkan.bases import Sine
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
 
 
 def dense_edges(basis: Sine, x: torch.Tensor) -> torch.Tensor:

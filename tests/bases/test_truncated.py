@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from basis_contract import BFLOAT16_UNIT, BasisContract, largest_tensors, stratified_normal, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -14,6 +13,8 @@ import qkan
 from qkan.bases import RBF, BSpline, TruncatedPower
 from qkan.bases._chunks import CHUNK
 from qkan.errors import OptionError, RefineError
+from qkan.testing import BasisContract
+from qkan.testing.basis_contract import BFLOAT16_UNIT, largest_tensors, stratified_normal, uniform
 
 
 def knots_of(basis: TruncatedPower) -> np.ndarray:

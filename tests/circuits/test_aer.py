@@ -6,8 +6,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from backend_contract import CIRCUIT, BackendContract
-from circuit_cases import random_circuit, random_inputs
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.transpiler import InstructionProperties
 from qiskit_aer import AerSimulator
@@ -18,6 +16,8 @@ from qkan.circuits.backends import _compile, _noise
 from qkan.circuits.backends.aer import AerBackend
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import BackendUnavailable, JobError, OptionError
+from qkan.testing import BackendContract, random_circuit, random_inputs
+from qkan.testing.backend_contract import CIRCUIT
 
 
 class TestAer(BackendContract):

@@ -1,11 +1,11 @@
 """Backends of this package, and how they are found."""
 
 import pytest
-from backend_contract import BackendContract
 
 from qkan.circuits import backends
 from qkan.circuits.backends.torch import TorchBackend
 from qkan.errors import OptionError
+from qkan.testing import BackendContract
 
 
 class TestTorch(BackendContract):

@@ -7,14 +7,13 @@ import types
 import numpy as np
 import pytest
 import torch
-from backend_contract import BackendContract
-from circuit_cases import random_circuit, random_inputs
 from custatevec_mock import COUNTS, Bindings, DataType
 
 from qkan.circuits import Circuit, PauliSum, X, Y, Z, data, parameter, statevector, strongly_entangling
 from qkan.circuits.backends import custatevec, get
 from qkan.circuits.backends.custatevec import CuStateVecBackend, Driver
 from qkan.errors import BackendUnavailable, DomainError, JobError, OptionError
+from qkan.testing import BackendContract, random_circuit, random_inputs
 
 
 def missing() -> str:

@@ -4,8 +4,6 @@ import numpy as np
 import pennylane as qml
 import pytest
 import torch
-from basis_contract import uniform
-from circuit_cases import random_circuit, random_inputs
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_aer import AerSimulator
 
@@ -20,6 +18,8 @@ from qkan.circuits.export import (
 )
 from qkan.errors import OptionError, ShapeError
 from qkan.kernels.reference import expectation_z
+from qkan.testing import random_circuit, random_inputs
+from qkan.testing.basis_contract import uniform
 
 CASES = [(ansatz, reps) for ansatz in ANSATZE for reps in (1, 3)]
 DRAWS = 5

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from circuit_cases import GATES, random_circuit, random_inputs
 
 from qkan.circuits import Circuit, PauliSum, backends, data, gradients, parameter, simulate
 from qkan.circuits.gates import KINDS
 from qkan.errors import OptionError
+from qkan.testing import random_circuit, random_inputs
+from qkan.testing.random_circuits import GATES
 
 
 class Exact(backends.Backend):

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from backend_contract import CIRCUIT, BackendContract
 from ibm_connection import Client, Service
 
 import qkan
@@ -18,6 +17,8 @@ from qkan.circuits.backends.ibm import IBMBackend, IBMJob
 from qkan.circuits.ledger import Ledger
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import BackendUnavailable, JobError, OptionError, TransientError
+from qkan.testing import BackendContract
+from qkan.testing.backend_contract import CIRCUIT
 
 
 class TestIBM(BackendContract):

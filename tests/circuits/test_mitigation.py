@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from circuit_cases import random_circuit, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from qkan.circuits import Circuit, PauliSum, X, Z, data, mitigation, packing, pa
 from qkan.circuits.measurement import all_bits, estimate, groups
 from qkan.circuits.rows import by_angle, rows_of
 from qkan.errors import JobError, OptionError
+from qkan.testing import random_circuit, random_inputs
 
 
 @settings(max_examples=30)

@@ -6,8 +6,6 @@ import numpy as np
 import pennylane as qml
 import pytest
 import torch
-from backend_contract import CIRCUIT, BackendContract
-from circuit_cases import random_circuit, random_inputs
 
 import qkan
 from qkan.circuits import Circuit, PauliSum, X, Y, Z, data, deploy, gradients, parameter, statevector
@@ -16,6 +14,8 @@ from qkan.circuits.backends._base import LocalJob
 from qkan.circuits.backends.pennylane import PennyLaneBackend
 from qkan.circuits.export import to_pennylane
 from qkan.errors import BackendUnavailable, DomainError, JobError, LedgerError, OptionError
+from qkan.testing import BackendContract, random_circuit, random_inputs
+from qkan.testing.backend_contract import CIRCUIT
 
 
 class OnDevice(BackendContract):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from circuit_cases import GATES, by_pennylane, by_qiskit, random_circuit, random_inputs
+from circuit_cases import by_pennylane, by_qiskit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +15,8 @@ from qkan.circuits.simulate import expectations
 from qkan.circuits.statevector import expectations as plain
 from qkan.circuits.statevector import state
 from qkan.errors import DomainError, OptionError, ShapeError
+from qkan.testing import random_circuit, random_inputs
+from qkan.testing.random_circuits import GATES
 
 
 def check(circuit: Circuit, *lead: int, seed: int = 0, per_row: bool = False) -> None:

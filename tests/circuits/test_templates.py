@@ -4,11 +4,11 @@ import numpy as np
 import pennylane as qml
 import pytest
 import torch
-from basis_contract import uniform
 
 from qkan.circuits import ANSATZE, Circuit, ansatz, daruan, expectations, parameter
 from qkan.errors import OptionError
 from qkan.kernels.reference import expectation_z
+from qkan.testing.basis_contract import uniform
 
 
 def by_template(circuit: Circuit, build) -> tuple[np.ndarray, np.ndarray]:

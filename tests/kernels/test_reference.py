@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.interpolate
 import torch
-from basis_contract import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.kernels.reference import accumulation_dtype, amplitude_readout, cox_de_boor, expectation_z, rotate
+from qkan.testing.basis_contract import uniform
 
 PAULI = {
     "x": np.array([[0, 1], [1, 0]], dtype=complex),

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from basis_contract import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.kernels import spectral
+from qkan.testing.basis_contract import uniform
 
 DEGREES = [1, 2, 3, 7, 13]
 REPS = [1, 2, 3]

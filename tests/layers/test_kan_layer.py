@@ -8,13 +8,13 @@ import re
 
 import pytest
 import torch
-from basis_contract import uniform
 from torch.testing import assert_close
 
 import qkan
 from qkan.bases import Basis, ClassicalBasis, _base
 from qkan.bases._base import RESERVED
 from qkan.errors import OptionError, RefineError, ShapeError
+from qkan.testing.basis_contract import uniform
 
 KANLayer = qkan.KANLayer
 

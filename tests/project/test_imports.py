@@ -24,7 +24,7 @@ FLOORS = [
     {"layers"},
     {"counting", "training", "saving", "data"},
     {"models", "preprocessing"},
-    {"analysis", "sklearn", "report"},
+    {"analysis", "sklearn", "report", "testing"},
     {"tabular"},
     {"tabular_regression"},
     {"experiments"},

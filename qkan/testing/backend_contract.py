@@ -1,19 +1,35 @@
-"""What every backend must do: a new one supplies ``make``."""
+"""The checks that every backend must pass.
+
+A test class derives from :class:`BackendContract` and says how to make the backend and what it can do; it then receives
+all tests below:
+
+    from qkan.testing import BackendContract
+
+    class TestMyBackend(BackendContract):
+        kind = MyBackend.capabilities
+
+        def make(self, **options):
+            return MyBackend(**options)
+
+The class is not collected by itself, as its name does not start with "Test".
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from circuit_cases import random_circuit, random_inputs
 
 from qkan.circuits import Circuit, X, Y, Z, data, gradients, mitigation, packing, parameter, statevector
-from qkan.circuits.backends import Backend
+from qkan.circuits.backends import Backend, Capabilities
 from qkan.circuits.rows import by_angle
 from qkan.errors import NonFiniteError, OptionError, ShapeError
+from qkan.testing.random_circuits import random_circuit, random_inputs
 
 #: One circuit with constants, parameters and data, a controlled rotation, and strings that need several settings.
 CIRCUIT = (
@@ -28,33 +44,36 @@ CIRCUIT = (
 
 
 class BackendContract:
-    """Derive a test class from it."""
+    """Derive, define ``make`` and ``kind``, and set the attributes that differ.
 
-    #: Largest difference from the plain simulator where the backend is exact.
-    tolerance = 1e-6
-    #: Random circuits that are tried.
-    seeds = range(6)
-    #: Shots per circuit in the tests that sample.
-    shots = 2000
+    Attributes:
+        kind: the capabilities, read from the class because a backend that samples cannot be made without shots.
+        tolerance: largest difference from the plain simulator where the backend is exact.
+        seeds: of the random circuits that are tried.
+        shots: per circuit in the tests that sample.
+    """
 
-    def make(self, **options) -> Backend:
-        """A backend without noise."""
+    kind: Capabilities
+    tolerance: float = 1e-6
+    seeds: Iterable[int] = range(6)
+    shots: int = 2000
+
+    def make(self, **options: Any) -> Backend:
+        """A backend without noise; ``options`` are ``shots`` and ``seed``."""
         raise NotImplementedError
 
     def exact(self) -> Backend:
+        """The backend without shots; the test is skipped where it only samples."""
         backend = self.make(seed=0) if self.takes("exact") else None
         return backend or pytest.skip("this backend only samples")
 
     def sampling(self, seed: int | None = 0) -> Backend:
+        """The backend with shots; the test is skipped where it only computes."""
         return self.make(seed=seed, shots=self.shots) if self.takes("shots") else pytest.skip("this backend is exact")
 
     def takes(self, what: str) -> bool:
+        """Whether a capability is there."""
         return getattr(self.kind, what)
-
-    @property
-    def kind(self):
-        """Capabilities, read from the class because a backend that samples cannot be made without shots."""
-        raise NotImplementedError
 
     # -- values --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 A test class derives from :class:`BasisContract`, says how to make the basis and computes its edge values in another
 way; it then receives all tests below:
 
+    from qkan.testing import BasisContract
+
     class TestMyBasis(BasisContract):
         layer_options = {"basis": "my_basis", "size": 5}
 
@@ -40,13 +42,13 @@ BFLOAT16_UNIT = 2.0**-8
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, seed: int = 0) -> Tensor:
-    """Uniform float64 numbers from a local generator."""
+    """Uniform float64 numbers of a ``shape`` between ``low`` and ``high``, from a local generator with a ``seed``."""
     local = torch.Generator().manual_seed(seed)
     return low + (high - low) * torch.rand(shape, generator=local, dtype=torch.float64)
 
 
 def stratified_normal(count: int, seed: int) -> Tensor:
-    """A standard-normal sample with one point in each of ``count`` equally probable strata.
+    """A standard-normal sample with one point in each of ``count`` equally probable strata, drawn with a ``seed``.
 
     Monte Carlo with an error that falls as count^-1.5 instead of count^-0.5 for smooth integrands.
     """
@@ -69,7 +71,12 @@ class LargestTensor(TorchDispatchMode):
 
 
 def largest_tensors(basis: Basis, rows: int) -> tuple[int, int]:
-    """Elements of the largest tensor made and of the largest saved, in a forward and backward pass."""
+    """Elements of the largest tensor made and of the largest saved, in a forward and backward pass.
+
+    Args:
+        basis: any basis in float32.
+        rows: of the random inputs.
+    """
     local = torch.Generator().manual_seed(0)
     x = torch.randn(rows, basis.in_features, generator=local, requires_grad=True)
     saved = []
@@ -92,6 +99,7 @@ class ForwardAndEdges(torch.nn.Module):
         self.basis = basis
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``forward`` and ``edges`` of x (..., n)."""
         return self.basis(x), self.basis.edges(x)
 
 
@@ -125,14 +133,15 @@ class BasisContract:
     # -- what a test class supplies --------------------------------------------------------------------------------
 
     def make_basis(self, in_features: int, out_features: int, **kw: Any) -> Basis:
+        """The basis with ``in_features`` inputs, ``out_features`` outputs and, in ``kw``, a ``seed``."""
         raise NotImplementedError
 
     def dense_reference(self, basis: Basis, x: Tensor) -> Tensor:
-        """Edge values (..., m, n) in float64, from the parameters of ``basis`` but not through its code."""
+        """Edge values (..., m, n) of x (..., n) in float64, from the parameters of ``basis`` but not by its code."""
         raise NotImplementedError
 
     def bfloat16_bound(self, basis: Basis, x: Tensor) -> Tensor:
-        """Largest error of edge values in bfloat16, for a float64 basis whose parameters are bfloat16 numbers.
+        """Largest error of edge values at x in bfloat16, for a float64 ``basis`` whose parameters are bfloat16 numbers.
 
         Feature, coefficient, product and sum are rounded, each by half a unit, and the terms may not cancel.
         """
@@ -143,7 +152,7 @@ class BasisContract:
     # -- helpers ---------------------------------------------------------------------------------------------------
 
     def double(self, in_features: int, out_features: int, seed: int = 0) -> Basis:
-        """A float64 basis whose parameters use all bits of float64."""
+        """A float64 basis, ``in_features`` to ``out_features``, drawn with ``seed``, that uses all bits of float64."""
         basis = self.make_basis(in_features, out_features, seed=seed).double()
         with torch.no_grad():
             for place, parameter in enumerate(basis.parameters()):
@@ -151,10 +160,11 @@ class BasisContract:
         return basis
 
     def inputs(self, *shape: int, seed: int = 1) -> Tensor:
+        """Random inputs in the interior."""
         return uniform(shape, *self.interior, seed=seed)
 
     def special_inputs(self, in_features: int, gap: float = 0.0) -> Tensor:
-        """Anchors, moved by ±gap, as rows whose columns are in different orders."""
+        """Anchors, moved by ±gap, as rows of ``in_features`` columns in different orders."""
         points = torch.tensor(self.anchors, dtype=torch.float64)
         if gap:
             points = torch.cat([points - gap, points + gap])
@@ -382,7 +392,7 @@ class BasisContract:
         return uniform((200, 2), low - (high - low), high + (high - low))
 
     def test_refining_keeps_the_function_or_is_refused(self):
-        basis = self.double(2, 3)
+        basis: Any = self.double(2, 3)
         if self.refine_refused is not None:
             with pytest.raises(RefineError, match=self.refine_refused):
                 basis.refine(100)
@@ -410,7 +420,7 @@ class BasisContract:
         if self.refine_size is not None or self.refine_refused is not None:
             pytest.skip("refining is exact or refused")
         assert self.refine_approximately is not None
-        basis = self.double(2, 3)
+        basis: Any = self.double(2, 3)
         with pytest.warns(RefineWarning):
             finer = basis.refine(self.refine_approximately)
         assert finer.num_features > basis.num_features
@@ -453,7 +463,7 @@ class BasisContract:
         """E[f²] and E[f'²] of features (K,), or the mean over edges (scalars) where their amplitude is not free."""
         points = stratified_normal(40_000, seed=11)
         x = points if basis.free_amplitude else points.unsqueeze(-1).repeat(1, basis.in_features)
-        function = basis.features if basis.free_amplitude else basis.edges
+        function: Any = basis.features if basis.free_amplitude else basis.edges
         samples = torch.func.jvp(function, (x,), (torch.ones_like(x),))
         axis = 0 if basis.free_amplitude else None
         value, slope = (sample.detach().square().mean(axis) for sample in samples)
