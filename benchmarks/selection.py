@@ -143,7 +143,7 @@ def comparison(lines: list[dict[str, Any]], folds: int) -> list[dict[str, Any]]:
     from qkan.analysis.statistics import corrected_paired_test
 
     frame = pd.DataFrame(lines)
-    frame["accuracy"] = frame[list(CLASSIFIERS)].mean(1)
+    frame["accuracy"] = frame[list(CLASSIFIERS)].mean(axis=1)
     found = []
     for name, part in frame.groupby("data", sort=False):
         every = part[part["selector"] == "all columns"].set_index(["seed", "fold"])
@@ -195,12 +195,14 @@ def outcome(found: list[dict[str, Any]]) -> str:
     best_kan = next(name for name in means.index if name.startswith("KAN"))
     best_other = next(name for name in means.index if not name.startswith("KAN"))
     worse, better = (chosen["high"] < 0).sum(), (chosen["low"] > 0).sum()
-    ranked = ", ".join(f"{name} {100 * value:.1f}" for name, value in means.items())
+    ranked = "; ".join(f"{name} {100 * value:.1f}" for name, value in means.items())
     seconds = chosen.groupby(kan)["seconds"].mean()
     blind = frame.loc[frame["selector"] == "at random", "accuracy"]
     random = f" Columns drawn at random reach {100 * blind.mean():.1f}." if len(blind) else ""
+    verdict = "No KAN measure is" if means[best_kan] <= means[best_other] else "A KAN measure is"
     return (
-        f"Mean accuracy in percent over data, retentions and classifiers: {ranked}.{random} A KAN measure is the best "
+        f"{verdict} better on average than the best usual selector. Mean accuracy in percent "
+        f"over data, retentions and classifiers: {ranked}.{random} A KAN measure is the best "
         f"selector in {wins} of {len(cells)} pairs of data and retention. The best KAN measure ({best_kan}) and the "
         f"best usual one ({best_other}) differ by {100 * (means[best_kan] - means[best_other]):+.1f} points. Of "
         f"{len(chosen)} cells, {worse} are below all columns by more than their interval and {better} above. A KAN "
@@ -229,12 +231,21 @@ def main(arguments: list[str] | None = None) -> None:
         _write(options, lines, found, text)
 
 
+def _one_line_each(content: dict[str, Any]) -> str:
+    """JSON with one line for every entry of a list at the top."""
+    parts = []
+    for name, value in content.items():
+        text = "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list) else json.dumps(value)
+        parts.append(f"{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 def _write(options: Any, lines: list[dict[str, Any]], found: list[dict[str, Any]], text: str) -> None:
     place = environment.describe(1, False)
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / f"{place['date']}-selection"
     content = {"environment": place, "summary": found, "rows": lines}
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+    stem.with_suffix(".json").write_text(_one_line_each(content))
     about = (
         f"# Feature selection, {place['date']}\n\n{options.folds} stratified folds, {options.seeds} seeds. Mean "
         f"accuracy in percent on the test parts of {', '.join(CLASSIFIERS)}; in brackets the 95 % interval of the "
