@@ -56,13 +56,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "daruan, shared": ("daruan", {"reps": 3, "encoding": "shared"}),
     "daruan, edge": ("daruan", {"reps": 3, "encoding": "edge"}),
 }
+#: Larger condition numbers are rounding errors of float64.
+SINGULAR = 1 / sys.float_info.epsilon
 #: The row without a basis: SiLU and a linear map as a layer, a perceptron with two hidden layers as a network.
 PERCEPTRON = "SiLU and linear"
 
 
 def shipped() -> list[str]:
-    """The toolkit's own registered bases, without those that a user has registered."""
-    return [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
+    """The toolkit's own registered bases, without those that a user has registered, and mixtures, which are several."""
+    own = [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
+    return [name for name in own if name != "mixture"]
 
 
 def _cases() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -173,19 +176,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         cells = [f"`{row['case']}`" if row["case"] in qkan.bases.names() else row["case"], f"{row['parameters']:,}"]
         cells += [f"{row['flops'] / 1e6:.1f}", *(f"{1e3 * value:.2f}" for value in row["seconds"])]
-        cells += ["–" if value is None else f"{value:.2g}" for value in row["cond"]]
+        cells += ["–" if value is None else "singular" if value > SINGULAR else f"{value:.2g}" for value in row["cond"]]
         cells += [str(row["fitted"]), *(f"{row['errors'][target]:.1e}" for target in TARGETS)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _words(options: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value!r}" for key, value in options.items())
+    return ", ".join(f"{key}={value!r}" for key, value in options.items())
 
 
 def page(found: dict[str, Any], options: argparse.Namespace, text: str) -> str:
     """The table with what it holds and how it was measured."""
-    shown = ", ".join(f"{case}: {_words(CASES[case][1])}" for case in options.bases if CASES[case][1])
+    shown = "; ".join(f"{case}: {_words(CASES[case][1])}" for case in options.bases if CASES[case][1])
     return (
         f"# Bases at equal size\n\n"
         f"Made by `python benchmarks/bases.py --out docs/bases.md` on {found['date']}: {found['processor']}, "
@@ -196,7 +199,8 @@ def page(found: dict[str, Any], options: argparse.Namespace, text: str) -> str:
         f"are those of matrix products (`qkan.count`): circuits and functions evaluated edge by edge, as in encoding "
         f"edge, `wavelet` and the rows' own features, are not among them.\n"
         f"* cond.: condition number of the features on inputs uniform in [-1, 1] and on standard-normal inputs, "
-        f"float64, where all edges share them; large numbers make least squares inaccurate and gradient descent slow.\n"
+        f"float64, where all edges share them; large numbers make least squares inaccurate and gradient descent slow. "
+        f"Encoding shared starts with equal data weights, at which its products of harmonics depend on each other.\n"
         f"* error: networks [2, h, 1], or a perceptron [2, h, h, 1] with SiLU, with h such that the number of "
         f"parameters is as near to {options.parameters} as can be, fitted to exp(sin πx₁ + x₂²) (smooth) and "
         f"|x₁ - x₂²| (kink) on 500 inputs uniform in [-1, 1]², {options.steps} steps of L-BFGS of up to 20 iterations, "

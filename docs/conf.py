@@ -33,3 +33,7 @@ autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 100
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Shapes", "params_style")]
+
+# A reference to a public name of the package must lead somewhere; other packages and private names have no pages here.
+nitpicky = True
+nitpick_ignore_regex = [(r".*", r"(?!qkan\.).*|.*\._.*")]

@@ -9,6 +9,8 @@
 ``recurrence_ops``   a sequence through an LSTM or GRU of such layers, as one operator (``recurrence_layer_cpu``)
 ``spline_layer``     a layer of cubic splines with edge scales and a base branch, as one function (``spline_cpu``)
 ``spline_ops``       splines, and scales times coefficients, as operators (``spline_cpu``)
+``rational``         safe Padé functions of groups of features, the definition
+``rational_ops``     the same as operators (``rational_cpu``, ``rational_triton``)
 ``lstm_ops``         a sequence through an LSTM with dense gates, as one function (``lstm_cpu``)
 ``ops``              coefficients and harmonics by themselves, as operators (``numba_cpu``)
 ``dispatch``         picks by device, dtype and availability; :func:`explain` says what was picked

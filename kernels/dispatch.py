@@ -15,9 +15,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from qkan.errors import OptionError
-from qkan.kernels import edge_ops, lstm_ops, node_ops, ops, recurrence_ops, spectral, spline_layer, spline_ops
+from qkan.kernels import (
+    edge_ops,
+    lstm_ops,
+    node_ops,
+    ops,
+    rational_ops,
+    recurrence_ops,
+    spectral,
+    spline_layer,
+    spline_ops,
+)
 from qkan.kernels import node_matrix as node_matrix_module
-from qkan.kernels.reference import accumulation_dtype
+from qkan.kernels import rational as rational_module
+from qkan.kernels.reference import accumulation_dtype, cox_de_boor
 
 VARIABLE = "QKAN_KERNELS"
 _FAILURES: dict[str, str | None] = {}
@@ -109,9 +120,61 @@ def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
 
     See :func:`qkan.kernels.spline.uniform_cubic`.
     """
-    if x.dtype != torch.float32 or x.numel() * count < _WIDE or reason_for_reference(x.dtype, x.device) is not None:
+    if x.dtype != torch.float32 or spline_reason(x, 3, True, count) is not None:
         return spline_ops.cubic_reference(x, first, step, count)
     return spline_ops.cubic(x, first, step, count)
+
+
+def splines(x: Tensor, knots: Tensor, k: int, spacing: tuple[float, float] | None) -> Tensor:
+    """B-splines of degree k at x (..., n): (..., n, K).
+
+    Args:
+        x: positions.
+        knots: (K + k + 1,) for all inputs or (n, K + k + 1).
+        k: degree.
+        spacing: the middle of the first cubic spline and the distance of the knots where these are equally spaced and
+            common to all inputs; else ``None``, and the Cox-de Boor recursion runs, which takes any knots.
+    """
+    if spacing is None or k != 3:
+        return cox_de_boor(x, knots, k)
+    return cubic(x, *spacing, knots.shape[-1] - k - 1)
+
+
+def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
+    """Why plain PyTorch computes ``count`` splines at x, or ``None`` where a compiled pass does.
+
+    Half-precision positions are computed in float32.
+
+    Args:
+        x: positions, any shape.
+        k: degree.
+        uniform: whether the knots are equally spaced.
+        count: splines.
+    """
+    if not uniform:
+        return "the compiled passes take equally spaced knots"
+    if k != 3:
+        return f"the compiled passes are for splines of degree 3, not {k}"
+    if accumulation_dtype(x.dtype) == torch.float32 and x.numel() * count < _WIDE:
+        return "there is too little to compute"
+    return reason_for_reference(x.dtype, x.device)
+
+
+def reason_for_plain_rational(x: Tensor) -> str | None:
+    """Why plain PyTorch computes the rational functions of x, or ``None`` if a compiled kernel does."""
+    if x.device.type == "cpu" and x.numel() < _WIDE:
+        return f"{x.numel()} numbers are fewer than {_WIDE}"
+    return reason_for_reference(x.dtype, x.device, on_cuda=True)
+
+
+def group_rational(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Tensor:
+    """Rational functions of groups of features, x (..., n) -> (..., n).
+
+    See :func:`qkan.kernels.rational.group_rational`.
+    """
+    if reason_for_plain_rational(x) is not None:
+        return rational_module.group_rational(x, numerator, denominator, form)
+    return rational_ops.rational(x, _single(numerator), _single(denominator), form)
 
 
 def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
@@ -159,12 +222,16 @@ def spline_sum(
 
     ``None`` where no kernel applies, where something traces, or where there is too little to compute.
     """
-    tensors = (tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)
-    if not _direct(*tensors) or x.shape[:-1].numel() * coefficients.numel() < LEAST_WORK:
+    if not spline_sum_applies(*(tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)):
         return None
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)
     return found.view(*x.shape[:-1], len(scale))
+
+
+def spline_sum_applies(x: Tensor, coefficients: Tensor, *others: Tensor) -> bool:
+    """Whether :func:`spline_sum` computes a layer of these coefficients (m, n, K) for x (..., n)."""
+    return _direct(x, coefficients, *others) and x.shape[:-1].numel() * coefficients.numel() >= LEAST_WORK
 
 
 def coefficients(theta: Tensor, recipe: str) -> Tensor | None:

@@ -64,7 +64,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 def forward(
     theta: Tensor, weight: Tensor | None, base: Tensor | None, bias: Tensor | None, shape: tuple[int, int], text: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`qkan.kernels.node_matrix.node_matrix`; the circuits' coefficients come third."""
+    """See :class:`qkan.kernels.node_matrix.NodeMatrix`; the circuits' coefficients come third."""
     read, theta = tables(text), theta.detach().contiguous()
     coefficients = theta.new_empty(*theta.shape[:-1], len(read.transform))
     run_circuits(numba_cpu.COEFFICIENTS, (), read, theta, coefficients)

@@ -73,7 +73,8 @@ def cox_de_boor(x: Tensor, knots: Tensor, k: int) -> Tensor:
 
     Args:
         x: positions, any shape.
-        knots: increasing knots t_0 … t_{K+k}, shape (K + k + 1,).
+        knots: increasing knots t_0 … t_{K+k}, shape (K + k + 1,), or (n, K + k + 1) where every entry of the last
+            dimension of x has knots of its own.
         k: degree.
 
     Returns:
@@ -81,10 +82,11 @@ def cox_de_boor(x: Tensor, knots: Tensor, k: int) -> Tensor:
         outside the knots.
     """
     x = x.unsqueeze(-1)
-    basis = ((x >= knots[:-1]) & (x < knots[1:])).to(x.dtype)
+    basis = ((x >= knots[..., :-1]) & (x < knots[..., 1:])).to(x.dtype)
     for degree in range(1, k + 1):
-        rising = (x - knots[: -(degree + 1)]) / (knots[degree:-1] - knots[: -(degree + 1)])
-        falling = (knots[degree + 1 :] - x) / (knots[degree + 1 :] - knots[1:-degree])
+        low, high = knots[..., : -(degree + 1)], knots[..., degree + 1 :]
+        rising = (x - low) / (knots[..., degree:-1] - low)
+        falling = (high - x) / (high - knots[..., 1:-degree])
         basis = rising * basis[..., :-1] + falling * basis[..., 1:]
     return basis
 

@@ -12,7 +12,7 @@ TOOLKIT = "qkan-toolkit"
 from qkan import bases, errors
 from qkan.counting import Count, count
 from qkan.data import create_dataset
-from qkan.layers import KANLayer
+from qkan.layers import GroupKANLayer, KANLayer
 from qkan.models import HQKAN, HQKANGRU, HQKANLSTM, KACQDCNN, KAN, QKAN, QKANGRU, QKANLSTM, JHCGNet, load, replace_mlp
 from qkan.training import fit
 
@@ -28,6 +28,7 @@ __all__ = [
     "QKANGRU",
     "QKANLSTM",
     "Count",
+    "GroupKANLayer",
     "JHCGNet",
     "KANLayer",
     "bases",

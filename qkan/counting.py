@@ -71,9 +71,9 @@ def row_flops(model: nn.Module) -> int:
     all edges. What does not depend on the row, such as coefficients times edge scales and a circuit's Fourier
     coefficients, is left out: it is done once per batch, or once and for all after training.
 
-    Known are linear layers, :class:`~qkan.models.MLP`, and KAN layers of the bases ``bspline`` (cubic), ``rbf``,
-    ``fourier`` and ``daruan`` (with readout "z"; in encoding "edge" every circuit runs on every row, a rotation being
-    six operations).
+    Known are linear layers, :class:`~qkan.models.MLP`, and KAN layers of the bases ``bspline`` (cubic, on
+    equal intervals), ``rbf``, ``fourier`` and ``daruan`` (with readout "z"; in encoding "edge" every circuit runs on
+    every row, a rotation being six operations).
 
     Raises:
         OptionError: a layer has another basis or another option.
@@ -109,10 +109,19 @@ def _spline_flops(basis: BSpline) -> int:
     """Cubics in closed form, their slopes too, with which they go on outside the grid."""
     if basis.k != 3:
         raise OptionError(f"operations are known of cubic B-splines only, not of degree k={basis.k}.")
+    if basis.points is not None:
+        raise OptionError("operations are known of B-splines on equal intervals only, not on a grid moved to data.")
+    _check_linear(basis)
     return 6 + 19 * basis.num_features
 
 
+def _check_linear(basis: BSpline | RBF) -> None:
+    if basis.extend != "linear":
+        raise OptionError(f"operations are known of extend='linear' only, not of extend={basis.extend!r}.")
+
+
 def _radial_flops(basis: RBF) -> int:
+    _check_linear(basis)
     return 3 + 7 * basis.num_features
 
 
@@ -142,8 +151,15 @@ _FEATURES: dict[type, Callable[[Any], int]] = {
 def kan_parameters(n: int, m: int, grid: int, k: int, shortcut: bool = False) -> int:
     """Parameters of a layer of B-spline edges by the rule of KANbeFair (arXiv 2407.16674): nm (G + k + 2) + m.
 
-    Two numbers per edge are the weights of spline and base branch. ``shortcut`` adds nm, as the published rule does for
-    a base branch although it has counted one. Without it the rule is what :class:`~qkan.KANLayer` has.
+    Two numbers per edge are the weights of spline and base branch.
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+        shortcut: add nm, as the published rule does for a base branch although it has counted one. Without it the
+            rule is what :class:`~qkan.KANLayer` has.
     """
     return n * m * (grid + k + 2 + int(shortcut)) + m
 
@@ -154,6 +170,13 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
     nm (9k (G + 1.5k) + 2G - 2.5k + 1), and for the base branch FLOPs(σ) n + 2nm: the recursion of Cox and de Boor, run
     on every edge as pykan does. :func:`row_flops` counts the far cheaper way in which it is done here.
 
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+        activation: σ of the base branch, a name of :data:`ACTIVATION_FLOPS`; ``None`` without one.
+
     Raises:
         OptionError: an unknown activation.
     """
@@ -162,12 +185,17 @@ def kan_flops(n: int, m: int, grid: int, k: int, activation: str | None = "silu"
 
 
 def mlp_parameters(n: int, m: int) -> int:
-    """Parameters of a linear map with bias: nm + m."""
+    """Parameters of a linear map with bias from n inputs to m outputs: nm + m."""
     return n * m + m
 
 
 def mlp_flops(n: int, m: int, activation: str = "silu") -> int:
     """Operations of a linear map and an activation on one row, by the rule of KANbeFair: 2nm + FLOPs(σ) m.
+
+    Args:
+        n: inputs.
+        m: outputs.
+        activation: σ, a name of :data:`ACTIVATION_FLOPS`.
 
     Raises:
         OptionError: an unknown activation.
@@ -176,7 +204,14 @@ def mlp_flops(n: int, m: int, activation: str = "silu") -> int:
 
 
 def bspline_mlp_parameters(n: int, m: int, grid: int, k: int) -> int:
-    """Parameters of a linear map with bias and a learned spline on every output: m (n + 1) + m (G + k)."""
+    """Parameters of a linear map with bias and a learned spline on every output: m (n + 1) + m (G + k).
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
+    """
     return m * (n + 1) + m * (grid + k)
 
 
@@ -184,6 +219,12 @@ def bspline_mlp_flops(n: int, m: int, grid: int, k: int) -> float:
     """Operations of a linear map and a learned spline on every output, on one row, by the rule of KANbeFair.
 
     2nm + m (9k (G + 1.5k) + 2G - 2.5k - 1).
+
+    Args:
+        n: inputs.
+        m: outputs.
+        grid: intervals G.
+        k: degree.
     """
     return 2 * n * m + m * _recursion_flops(grid, k)
 

@@ -104,6 +104,19 @@ def check_positive(name: str, value: object, minimum: int = 1) -> int:
     return int(value.__index__())
 
 
+def check_sizes(name: str, values: object, minimum: int = 1) -> list[int]:
+    """Return ``values`` as a list of ints, or raise :class:`OptionError` unless all are whole numbers >= minimum.
+
+    Args:
+        name: of the argument, for the message.
+        values: what was given.
+        minimum: the least valid number.
+    """
+    if not isinstance(values, (list, tuple)):
+        raise OptionError(f"{name}={values!r} must be a list of whole numbers of at least {minimum}.")
+    return [check_positive(name, value, minimum) for value in values]
+
+
 def check_above(name: str, value: object, bound: float) -> float:
     """Return ``value`` as a float, or raise :class:`OptionError` if it is not a finite number > bound.
 

@@ -17,11 +17,11 @@ from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hash
 from qkan.analysis.explain import Columnwise, Explanation, checked, evaluations, shap_values
 from qkan.analysis.network_shap import additive_values, expected_gradients, is_additive
 from qkan.errors import DataError, ModelFileError, check_choice
-from qkan.models import KAN
+from qkan.models import KAAM, KAN, LogisticKAN
 from qkan.models.base import Network, rebuild
 from qkan.models.dcnn import class_probabilities
 from qkan.saving import load_folder, save_folder
-from qkan.sklearn import KACQClassifier, KANClassifier
+from qkan.sklearn import KAAMClassifier, KACQClassifier, KANClassifier, LogisticKANClassifier
 
 KIND = "tabular-classifier"
 #: Ways of explaining, see :meth:`TabularModel.explain`.
@@ -37,14 +37,15 @@ class TabularModel:
     """Preprocessing and a classifier in one scikit-learn pipeline, with prediction sets and SHAP values.
 
     Args:
-        estimator: an unfitted classifier; the preprocessing standardises, so give it ``standardize=False``.
+        estimator: an unfitted classifier of :mod:`qkan.sklearn`; the preprocessing standardises, so give it
+            ``standardize=False``.
         target: name of the target column, for messages.
 
     Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``,
     ``save``.
     """
 
-    def __init__(self, estimator: KANClassifier | KACQClassifier, target: str = "target"):
+    def __init__(self, estimator: Any, target: str = "target"):
         self.estimator, self.target = estimator, target
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
@@ -274,6 +275,26 @@ class TabularModel:
             curves.append((name, positions, values.cpu().numpy()))
         return curves
 
+    def shape_curves(self, features: Sequence[str], points: int = 200) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """What numeric features add to the logits of an additive model, their mean over the background taken off.
+
+        Args:
+            features: names of columns; those that are not numeric are left out.
+            points: on each curve.
+
+        Returns:
+            As :meth:`edge_curves`; none for a network that is not additive.
+        """
+        if self.background is None or not is_additive(self.pipeline[-1].network_):
+            return []
+        network = self.pipeline[-1].network_
+        outputs = self.pipeline[0].get_feature_names_out().tolist()
+        inputs = torch.as_tensor(self.inputs(self.background)).to(next(network.parameters()))
+        with torch.no_grad():
+            means = network.layers[0].edges(inputs).mean(0).cpu().numpy()  # (outputs, p)
+        curves = self.edge_curves(features, points)
+        return [(name, at, own - means[:, outputs.index(f"numeric__{name}")]) for name, at, own in curves]
+
     # -- disk --------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
@@ -321,10 +342,7 @@ class TabularModel:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         network = rebuild(config["network"]["kind"], config["network"]["config"], weights)
         state = config["preprocessing"]
-        kind = config["network"]["kind"]
-        classifier: Any = KACQClassifier(standardize=False)
-        if isinstance(network, KAN):
-            classifier = KANClassifier(model=kind.lower(), standardize=False)
+        classifier = _estimator_of(network)
         preprocessor = preprocessing.from_state(state)
         classifier.network_ = network
         classifier.classes_ = np.asarray(config["classes"])
@@ -340,7 +358,20 @@ class TabularModel:
         model.background = preprocessing.conform(background, model.numeric, model.levels)[model.columns]
         if "background_labels" in config:  # older folders have none
             model.background_labels = np.asarray(config["background_labels"])
+        if isinstance(network, KAAM):
+            classifier.reference_ = preprocessor.transform(model.background)
         return model
+
+
+def _estimator_of(network: Network) -> Any:
+    """An unfitted estimator of the kind that holds such a network."""
+    if isinstance(network, KAAM):
+        return KAAMClassifier(standardize=False)
+    if isinstance(network, LogisticKAN):
+        return LogisticKANClassifier(standardize=False)
+    if isinstance(network, KAN):
+        return KANClassifier(model=type(network).__name__.lower(), standardize=False)
+    return KACQClassifier(standardize=False)
 
 
 def _probabilities(network: Network, sample: np.ndarray, quickly: bool) -> Callable[[np.ndarray], np.ndarray]:

@@ -69,7 +69,12 @@ def fit(
     lamb: float = 0.0,
     lamb_l1: float = 1.0,
     lamb_entropy: float = 2.0,
+    lamb_gate: float = 0.0,
     weight_decay: float = 0.0,
+    update_grid: bool = False,
+    grid_update_num: int = 10,
+    start_grid_update_step: int = -1,
+    stop_grid_update_step: int = 50,
     log: int = 1,
     seed: int | None = None,
     progress: bool = True,
@@ -91,7 +96,14 @@ def fit(
         lamb: weight of the sparsity penalty lamb_l1 · L1 + lamb_entropy · entropy of the edges' mean magnitudes.
         lamb_l1: weight of L1 inside the penalty.
         lamb_entropy: weight of the row and column entropies inside the penalty.
+        lamb_gate: weight of the entropy of a mixture's gates (:meth:`qkan.KAN.gate_entropy`), in units of the loss.
         weight_decay: decoupled weight decay of AdamW.
+        update_grid: move the grids to the training inputs from time to time (``KAN.update_grid``; up to 10,000 of them,
+            or the batch at hand of a loader). The optimiser starts anew after each update, since its averages and
+            curvatures belong to the old splines.
+        grid_update_num: updates take place before every (stop_grid_update_step // grid_update_num)-th step …
+        start_grid_update_step: … that is not before this one (pykan counts steps from 0) …
+        stop_grid_update_step: … and before this one.
         log: evaluate and record every ``log`` steps.
         seed: order of the batches.
         progress: show a progress bar.
@@ -99,7 +111,8 @@ def fit(
     Returns:
         ``train_loss``, ``val_loss``, ``test_loss``, ``reg``: one number per evaluation (empty where there are no such
         data); ``step``: the steps of the evaluations; ``best_step``; ``stopped_early``. Test data are only looked at,
-        never acted on.
+        never acted on. With ``update_grid`` also ``grid_updates``: pairs of the steps taken before an update and its
+        report.
 
     Raises:
         OptionError, ShapeError: bad arguments.
@@ -113,27 +126,48 @@ def fit(
     batch = None if batch in (None, -1) else check_positive("batch", batch)
     if opt == "LBFGS" and batch is not None:
         raise OptionError("opt='LBFGS' works on all rows at once; leave batch out or use opt='AdamW'.")
-    if not lamb >= 0:
-        raise OptionError(f"lamb={lamb!r} must be zero or a positive number.")
-    if lamb > 0 and not hasattr(model, "regularization"):
-        raise OptionError(f"lamb={lamb} needs a model with edges; {type(model).__name__} has no regularization().")
+    penalty = _penalty(model, lamb, lamb_l1, lamb_entropy, lamb_gate)
     data = _read(dataset, validation, model)
     if patience is not None and data.validation is None:
         raise OptionError("patience needs validation data: pass validation=(x, y) or a dataset with val_input.")
     loss_fn = loss_fn or mean_squared_error
-    regularization: Any = getattr(model, "regularization", None)
-    penalty = (lambda x: lamb * regularization(x, lamb_l1, lamb_entropy)) if lamb > 0 else None
-    optimiser = _optimiser(model, opt, DEFAULT_LR[opt] if lr is None else lr, weight_decay)
+    rate = DEFAULT_LR[opt] if lr is None else lr
+    optimiser = _optimiser(model, opt, rate, weight_decay)
+    grids = _GridUpdates(model, data, grid_update_num, start_grid_update_step, stop_grid_update_step, update_grid)
     run = _Run(model, data, loss_fn, patience)
     model.train()
     with progress_bar(progress, "training", steps) as advance:
         for step, (x, y) in zip(range(1, steps + 1), data.batches(batch, seed), strict=False):
+            if grids.due(step - 1):
+                grids.update(step - 1, x)
+                optimiser = _optimiser(model, opt, rate, weight_decay)
             loss, reg = _step(model, optimiser, *_to_model(model, (x, y)), loss_fn, penalty)
             run.observe(step, loss, reg, last=step == steps or step % log == 0)
             advance(1, run.status())
             if run.finished:
                 break
-    return run.finish()
+    return {**run.finish(), **({"grid_updates": grids.reports} if update_grid else {})}
+
+
+def _penalty(
+    model: Any, lamb: float, lamb_l1: float, lamb_entropy: float, lamb_gate: float
+) -> Callable[[Tensor], Tensor] | None:
+    """What is added to the loss on the rows x, or ``None``."""
+    for name, value, method in (("lamb", lamb, "regularization"), ("lamb_gate", lamb_gate, "gate_entropy")):
+        if not value >= 0:
+            raise OptionError(f"{name}={value!r} must be zero or a positive number.")
+        if value > 0 and not hasattr(model, method):
+            raise OptionError(f"{name}={value} needs a model with edges; {type(model).__name__} has no {method}().")
+    if lamb_gate > 0:
+        model.gate_entropy()  # says so where there are no gates
+    if not (lamb > 0 or lamb_gate > 0):
+        return None
+
+    def penalty(x: Tensor) -> Tensor:
+        total = lamb * model.regularization(x, lamb_l1, lamb_entropy) if lamb > 0 else x.new_zeros(())
+        return total + lamb_gate * model.gate_entropy() if lamb_gate > 0 else total
+
+    return penalty
 
 
 def mean_squared_error(prediction: Tensor, label: Tensor) -> Tensor:
@@ -163,6 +197,30 @@ def some_inputs(dataset: Any, count: int = 500) -> Tensor | None:
         return None
     rows = torch.as_tensor(x).detach()
     return rows[:: max(1, len(rows) // count)][:count].clone()
+
+
+class _GridUpdates:
+    """When grids move to the data, and what that did."""
+
+    def __init__(self, model: nn.Module, data: _Data, count: int, start: int, stop: int, wanted: bool):
+        self.model, self.data, self.start, self.stop, self.wanted = model, data, start, stop, wanted
+        self.reports: list[tuple[int, Any]] = []
+        if not isinstance(wanted, bool):
+            raise OptionError(f"update_grid={wanted!r} must be True or False.")
+        if wanted and not hasattr(model, "update_grid"):
+            raise OptionError(f"update_grid needs a model with grids; {type(model).__name__} has no update_grid().")
+        self.every = check_positive("stop_grid_update_step", stop) // check_positive("grid_update_num", count)
+        if wanted and self.every == 0:
+            raise OptionError(f"grid_update_num={count} updates do not fit before stop_grid_update_step={stop}.")
+
+    def due(self, taken: int) -> bool:
+        """Whether an update comes next after ``taken`` steps."""
+        return self.wanted and self.start <= taken < self.stop and taken % self.every == 0
+
+    def update(self, taken: int, batch: Tensor) -> None:
+        rows = batch if self.data.train is None else some_inputs(self.data.train, 10_000)
+        update: Any = self.model.update_grid
+        self.reports.append((taken, update(rows)))
 
 
 class _Run:

@@ -60,6 +60,17 @@ for finding in findings:
 assert not [finding for finding in findings if finding.level in ("warning", "error")]
 
 # %% [markdown]
+# And look with your own eyes. Two columns already separate most patients, so expect every sensible model to do well.
+
+# %%
+figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+for name, color in (("benign", "#1f5fa8"), ("malignant", "#d9722e")):
+    own = whole.features[whole.target == name]
+    axes.scatter(own["mean radius"], own["mean concave points"], s=8, alpha=0.6, color=color, label=name)
+axes.set(xlabel="radius", ylabel="concave points")
+_ = axes.legend(frameon=False, fontsize=8)
+
+# %% [markdown]
 # ## Four parts, not two
 # Train, validation, calibration, test. Each question needs rows that have not answered an earlier one: training rows
 # fit the weights, validation rows say when to stop, calibration rows measure how wrong the model usually is, and test
@@ -218,20 +229,17 @@ assert np.mean((np.array(covered) >= low) & (np.array(covered) <= high)) > 0.93
 # values are in reach, but sampling permutations is faster.
 
 # %%
-explained = model.explain(X.iloc[split.test[:50]], method="permutation")
+explained = model.explain(X.iloc[split.test[:40]], method="permutation")
 print(f"{explained.method}: largest gap between output and sum {explained.additivity_gap:.1e}")
 assert explained.additivity_gap < 1e-6
-plots.importance(explained, count=10)
-
-# %%
 plots.beeswarm(explained, label=1, class_name="malignant", count=10)
 
 # %% [markdown]
-# Now one patient: the least certain of the fifty. Read the sets first, then the contributions. A higher level gives
+# Now one patient: the least certain of the forty. Read the sets first, then the contributions. A higher level gives
 # larger sets, never smaller ones: here 90 % leaves no diagnosis, 95 % one, and 99 % rules out neither.
 
 # %%
-least = int(np.abs(probabilities["KACQ-DCNN"][:50, 1] - 0.5).argmin())
+least = int(np.abs(probabilities["KACQ-DCNN"][:40, 1] - 0.5).argmin())
 own = probabilities["KACQ-DCNN"][[least]]
 print(f"probability of malignant: {own[0, 1]:.2f}; in truth {y.iloc[split.test[least]]}")
 sets = {level: model.predict_set(own, level)[0] for level in (0.9, 0.95, 0.99)}
@@ -262,7 +270,7 @@ assert X[["radius", "perimeter", "area"]].corr().to_numpy().min() > 0.98
 results = tabular.run(table, tabular.Settings(model="qkan", hidden=()), folder / "report", Console(quiet=True))
 print(sorted(path.name for path in (folder / "report").iterdir()))
 print(pd.DataFrame(results.metrics).loc[["accuracy", "roc_auc", "log_loss", "brier"]].astype(str).to_string())
-figure, axes = plt.subplots(figsize=(12, 7.2), layout="constrained")
+figure, axes = plt.subplots(figsize=(9, 5.4), layout="constrained")
 axes.imshow(plt.imread(folder / "report" / "overview.png"))
 _ = axes.axis("off")
 

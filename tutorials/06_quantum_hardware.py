@@ -23,7 +23,8 @@ from qkan.circuits.backends import Capabilities, Job
 from qkan.circuits.ledger import read
 from qkan.cli import app
 
-folder = Path(tempfile.mkdtemp(prefix="qkan-tutorial-"))  # all that this page writes
+workspace = tempfile.TemporaryDirectory(prefix="qkan-")  # all that this page writes
+folder = Path(workspace.name)
 
 # %% [markdown]
 # ## A trained network
@@ -287,6 +288,7 @@ print(run.plan())
 print(run.report())
 assert run.plan().executions == 21  # 63 circuits, three in one
 assert run.report().output_rms < 0.3
+workspace.cleanup()
 
 # %% [markdown]
 # ## Try it

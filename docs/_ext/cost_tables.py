@@ -41,7 +41,7 @@ def by_nodes(plan: Plan) -> int:
 
 def table() -> str:
     """Circuits of every network, by nodes and row by row."""
-    text = f"| network | at the nodes, once | at {SHOTS} shots each | row by row, 100 rows |\n|---|---|---|---|\n"
+    text = f"| network | at the nodes, once | shots, {SHOTS} each | row by row, 100 rows |\n|---|---|---|---|\n"
     for expression, inputs in NETWORKS.items():
         plan = plan_of(expression, 100, inputs)
         nodes = by_nodes(plan)

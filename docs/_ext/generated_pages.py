@@ -79,6 +79,9 @@ def write_command_line(path: Path) -> None:
 
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="qkan", title="Command line")
+    for name, inner in getattr(command, "commands", {}).items():  # the list of commands cuts their sentences off
+        sentence = (inner.help or "").split("\n")[0].replace("\\", r"\\")
+        text = re.sub(rf"^\* `{name}`: .*\.\.\.$", f"* `{name}`: {sentence}", text, flags=re.MULTILINE)
     path.write_text(text, encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,16 @@ class Intervals:
         if targets.shape != self.lower.shape:
             raise ShapeError(f"targets of shape {targets.shape} do not fit {len(self.lower)} intervals.")
         return (self.lower <= targets) & (targets <= self.upper)
+
+    def in_unit(self, inverse: Callable[[np.ndarray], np.ndarray]) -> Intervals:
+        """The same intervals in another unit.
+
+        Args:
+            inverse: increasing map of forecasts and ends, such as ``windows.inverse_targets`` back to the series' unit.
+        """
+        return replace(
+            self, predictions=inverse(self.predictions), lower=inverse(self.lower), upper=inverse(self.upper)
+        )
 
     @property
     def unbounded(self) -> float:

@@ -28,9 +28,12 @@ def is_additive(network: object) -> bool:
 def logits(outputs: Tensor) -> Tensor:
     """Softmax inputs (..., classes) -> log p_c minus the mean of the other classes' log p; two classes: the log-odds.
 
-    Softmax inputs themselves are defined up to a common shift only, which these are free of.
+    Softmax inputs themselves are defined up to a common shift only, which these are free of. A single output is the
+    log-odds of class 1 of two.
     """
     classes = outputs.shape[-1]
+    if classes == 1:  # the log-odds of class 1 of two
+        return torch.cat([-outputs, outputs], -1)
     return (outputs - outputs.mean(-1, keepdim=True)) * (classes / (classes - 1))
 
 
@@ -43,7 +46,7 @@ def additive_values(
     (Lundberg and Lee 2017, for linear models); inputs that come from one column are added up.
 
     Args:
-        network: a KAN without a hidden layer, with one output per class.
+        network: a KAN without a hidden layer, with one output per class, or one for two classes.
         background: (b, p) network inputs.
         rows: (n, p) network inputs.
         groups: (p,) number of the table's column that each input comes from.

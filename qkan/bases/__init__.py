@@ -1,6 +1,7 @@
 """Edge functions of a KAN layer: one file per basis behind one protocol."""
 
 from qkan.bases._base import Basis, ClassicalBasis, FeatureBasis, get, names, options, register
+from qkan.bases._refit import GridUpdate
 from qkan.bases.af import AF
 from qkan.bases.bspline import BSpline
 from qkan.bases.chaos import PolynomialChaos
@@ -8,6 +9,7 @@ from qkan.bases.chebyshev import Chebyshev
 from qkan.bases.daruan import Daruan
 from qkan.bases.fourier import Fourier
 from qkan.bases.measured import MeasuredDaruan
+from qkan.bases.mixture import Mixture, Selected
 from qkan.bases.polynomials import Chebyshev2, Gegenbauer, Hermite, Jacobi, Legendre
 from qkan.bases.rational import Rational
 from qkan.bases.rbf import RBF, RSWAF, Sech
@@ -29,14 +31,17 @@ __all__ = [
     "FeatureBasis",
     "Fourier",
     "Gegenbauer",
+    "GridUpdate",
     "Hermite",
     "Jacobi",
     "Legendre",
     "MeasuredDaruan",
+    "Mixture",
     "PolynomialChaos",
     "Rational",
     "ReLUKAN",
     "Sech",
+    "Selected",
     "Sine",
     "TruncatedPower",
     "Wavelet",

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qkan._random import generator
+from qkan.bases._refit import GridUpdate
 from qkan.errors import OptionError, RefineError, ShapeError, check_positive
 from qkan.kernels import dispatch
 from qkan.kernels.reference import accumulation_dtype
 
 _REGISTRY: dict[str, type[Basis]] = {}
+#: Arguments of layers and models, which would never reach an option of that name.
+RESERVED = ("basis", "base", "scale", "bias", "mask", "init", "symbolic", "width", "device")
 _BasisType = TypeVar("_BasisType", bound="type[Basis]")
 
 
@@ -30,9 +33,18 @@ def register(name: str, listed: bool = True) -> Callable[[_BasisType], _BasisTyp
 
     Defining the same class again, as in a notebook, replaces it; another class under a taken name is an error. A basis
     that is not ``listed`` is found by its name and left out of :func:`names`: it is made by others, not chosen.
+
+    Raises:
+        OptionError: the name is taken, or an option is called like an argument of layers or models.
     """
 
     def add(cls: _BasisType) -> _BasisType:
+        for option in options(cls):
+            if option in RESERVED:
+                raise OptionError(
+                    f"the option {option!r} of {cls.__qualname__} is called like an argument of KANLayer or KAN, which "
+                    f"would not pass it on; rename it (other reserved names: {', '.join(RESERVED)})."
+                )
         taken = _REGISTRY.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise OptionError(f"the basis name {name!r} is taken by {taken.__qualname__}; choose another.")
@@ -92,6 +104,9 @@ class Basis(nn.Module):
         free_amplitude: True if the edge functions may take any size, so that initialisation can scale them.
         default_init: initialisation scheme a layer uses when none is named: "variance" or "power".
         folds: True if the layer is features times coefficients, so that inference needs the coefficients only.
+        adapts_grid: whether :meth:`update_grid` moves the grid to data.
+        refine_residual: of a basis made by :meth:`refine`: ‖new - old‖/‖old‖ of the edge functions over the domain; 0
+            where the larger basis contains the smaller one.
     """
 
     name: ClassVar[str] = "basis"
@@ -99,6 +114,8 @@ class Basis(nn.Module):
     free_amplitude: ClassVar[bool] = False
     default_init: ClassVar[str] = "variance"
     folds: bool = False
+    adapts_grid: ClassVar[bool] = False
+    refine_residual: float = 0.0
 
     def __init__(self, in_features: int = 1, out_features: int = 1, *, seed: int | None = None):
         super().__init__()
@@ -154,13 +171,40 @@ class Basis(nn.Module):
         """The parameters to which the edge functions are proportional, where the amplitude is free."""
         return list(self.parameters())
 
+    def take(self, outputs: Tensor, inputs: Tensor) -> Basis:
+        """The edges (outputs_j, inputs_j) alone, as a basis with one input per edge and one output.
+
+        Parameters that edges shared, such as knots of an input, become each edge's own; those of the whole basis stay
+        shared.
+
+        Args:
+            outputs: (edges,) whole numbers below m.
+            inputs: (edges,) whole numbers below n.
+
+        Raises:
+            OptionError: this basis has no single edges to give.
+        """
+        raise OptionError(f"the basis {self.name!r} cannot give single edges: it does not define take().")
+
     def refine(self, size: int) -> Basis:
         """A larger basis of the same kind that represents the same functions.
+
+        Where the larger basis does not contain the smaller one the functions are refitted: a
+        :class:`~qkan.errors.RefineWarning` is given, and ``refine_residual`` of the result tells the relative change.
 
         Raises:
             RefineError: the function cannot be preserved; the message says why.
         """
         raise RefineError(f"a {self.name} basis cannot be refined to {size} without changing its functions.")
+
+    def update_grid(self, x: Tensor | np.ndarray, grid_eps: float = 0.02) -> GridUpdate:
+        """Move the grid to samples x (..., n) and keep the functions there, in place, where a basis has such a grid.
+
+        Raises:
+            OptionError: it has none.
+        """
+        able = ", ".join(repr(name) for name in names() if get(name).adapts_grid)
+        raise OptionError(f"the basis {self.name!r} has no grid to update; a basis that has one is {able}.")
 
     def matmul_flops(self, rows: int) -> int:
         """Floating-point operations in matrix products of one forward pass over ``rows`` rows."""
@@ -296,6 +340,21 @@ class ClassicalBasis(FeatureBasis):
         value, slope = (torch.einsum("p,pnk->k", weights, v.cpu() ** 2) / v.shape[1] for v in found)
         return value, slope
 
+    def take(self, outputs: Tensor, inputs: Tensor) -> Basis:
+        cls: Any = type(self)
+        taken = cls(len(inputs), 1, **self.config() | self.options_of(len(inputs)), seed=0).to(self.coef)
+        with torch.no_grad():
+            taken.load_state_dict(self.state_dict() | self.state_of(outputs, inputs))
+        return taken
+
+    def options_of(self, edges: int) -> dict[str, Any]:
+        """Options that differ in a basis of so many single edges; see :meth:`take`."""
+        return {}
+
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """The parts of the state dict that belong to single edges or inputs, for those of :meth:`take`."""
+        return {"coef": self.coef[outputs, inputs].unsqueeze(0)}
+
     def padded(self, option: str, size: int, kept: Tensor) -> Any:
         """A larger basis of the same kind whose features at the indices ``kept`` are those of this one.
 
@@ -308,8 +367,23 @@ class ClassicalBasis(FeatureBasis):
         if check_positive(option, size) < present:
             raise RefineError(f"{option}={size} is below the present {present}; refining only enlarges.")
         cls: Any = type(self)
-        larger = cls(self.in_features, self.out_features, **{**self.config(), option: size}, seed=0).to(self.coef)
-        with torch.no_grad():
-            larger.coef.zero_()
-            larger.coef[..., kept.to(self.coef.device)] = self.coef
-        return larger
+        larger = cls(self.in_features, self.out_features, **{**self.config(), option: size}, seed=0)
+        return enlarged(self, larger, kept)
+
+
+def enlarged(old: ClassicalBasis, larger: Any, kept: Tensor | None = None) -> Any:
+    """``larger`` with the parameters of ``old``, and with coefficients of zero for the features it has beyond.
+
+    Args:
+        old: a basis.
+        larger: one of the same kind with more features; it moves to the dtype and device of ``old``.
+        kept: indices of the features of ``old`` in ``larger``; by default they come first. Other parameters that have
+            one number for every feature are copied to the same places.
+    """
+    larger.to(old.coef)
+    places = torch.arange(old.num_features, device="cpu") if kept is None else kept
+    with torch.no_grad():
+        larger.coef.zero_()
+        for name, parameter in old.named_parameters():
+            dict(larger.named_parameters())[name][..., places.to(parameter.device)] = parameter
+    return larger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qkan.bases._base import ClassicalBasis, register, slopes_of
+from qkan.bases._base import ClassicalBasis, enlarged, register, slopes_of
 from qkan.bases._extend import check_interval, extended
-from qkan.errors import RefineError, check_choice, check_positive
+from qkan.errors import RefineError, check_choice, check_positive, check_sizes
 
 #: σ by name. The pair of ReLUs is the basis "relu".
 PAIR_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -51,10 +51,12 @@ class AF(ClassicalBasis):
         activation: σ: "silu" (default), "gelu", "softplus", "sigmoid" or "tanh".
         combine: c(p, q): "quad1" (default) (pq)², "quad2" pq + p² + q², "sum" p + q, "prod" pq, "sum_prod" p + q + pq,
             "cubic1" (p + q)(p² + q²), "cubic2" (pq)³.
-        normalise: over the K features of one number: "l2" (default) divides by their root mean square; "layer" also
-            subtracts their mean, so that they are linearly dependent; ``None`` leaves them. The public code normalises
-            over the batch, so that one row's output depends on the others; this never happens here.
+        normalise: over the features of one grid and one number: "l2" (default) divides by their root mean square;
+            "layer" also subtracts their mean, so that they are linearly dependent; ``None`` leaves them. The public
+            code normalises over the batch, so that one row's output depends on the others; never here.
         grid_range: the interval the grid covers.
+        coarser: grids, each of its own number of intervals, whose functions are kept beside those of ``grid``: every
+            one adds its intervals + k features. :meth:`refine` fills it in.
         extend: outside ``grid_range``: "linear" (default) continues with the slope at the end; "clamp" holds the value.
         seed: of a local generator; ``None`` draws fresh entropy.
 
@@ -76,6 +78,7 @@ class AF(ClassicalBasis):
         combine: str = "quad1",
         normalise: str | None = "l2",
         grid_range: tuple[float, float] = (-1.0, 1.0),
+        coarser: Sequence[int] = (),
         extend: str = "linear",
         seed: int | None = None,
     ):
@@ -88,19 +91,22 @@ class AF(ClassicalBasis):
         self.grid_range = check_interval("grid_range", grid_range)
         check_choice("extend", extend, ("linear", "clamp"))
         self.extend = extend
-        super().__init__(in_features, out_features, self.grid + self.k, seed)
+        self.coarser = check_sizes("coarser", coarser)
+        super().__init__(in_features, out_features, sum(size + self.k for size in self.grids), seed)
 
     def config(self) -> dict[str, Any]:
         names = ("grid", "k", "activation", "combine", "normalise", "extend")
-        return {**{name: getattr(self, name) for name in names}, "grid_range": list(self.grid_range)}
+        lists = {"grid_range": list(self.grid_range), "coarser": list(self.coarser)}
+        return {**{name: getattr(self, name) for name in names}, **lists}
 
     @property
-    def spacing(self) -> float:
-        """Length h of a grid interval."""
-        return (self.grid_range[1] - self.grid_range[0]) / self.grid
+    def grids(self) -> tuple[int, ...]:
+        """Numbers of intervals of all grids, ``grid`` last."""
+        return (*self.coarser, self.grid)
 
     def constants(self) -> dict[str, np.ndarray]:
-        starts = (np.arange(self.num_features) - self.k) * self.spacing + self.grid_range[0]
+        low, high = self.grid_range
+        starts = np.concatenate([low + (high - low) / grid * np.arange(-self.k, grid) for grid in self.grids])
         ends = torch.tensor(self.grid_range, dtype=torch.float64, device="cpu")
         _, slopes = slopes_of(lambda x: self._functions(x, torch.as_tensor(starts, device="cpu")), ends)
         return {"starts": starts, "slopes": slopes.numpy()}
@@ -113,7 +119,13 @@ class AF(ClassicalBasis):
 
     def _functions(self, x: Tensor, starts: Tensor) -> Tensor:
         """(...) -> (..., K)."""
-        u = (x.unsqueeze(-1) - starts) / self.spacing
+        parts = starts.split([grid + self.k for grid in self.grids])
+        return torch.cat([self._of_grid(x, grid, part) for grid, part in zip(self.grids, parts, strict=True)], -1)
+
+    def _of_grid(self, x: Tensor, grid: int, starts: Tensor) -> Tensor:
+        """The functions of one grid, (...) -> (..., grid + k)."""
+        low, high = self.grid_range
+        u = (x.unsqueeze(-1) - starts) / ((high - low) / grid)
         sigma = PAIR_ACTIVATIONS[self.activation]
         values = COMBINATIONS[self.combine](sigma(u), sigma(self.k + 1 - u))
         if self.normalise is None:
@@ -123,11 +135,17 @@ class AF(ClassicalBasis):
         return values * torch.rsqrt((values**2).mean(-1, keepdim=True) + 1e-6)
 
     def refine(self, size: int) -> AF:
-        """Not possible: the functions of a finer grid do not contain the wider ones.
+        """The same functions and, with coefficients of zero, those of a grid of ``size`` intervals: exact.
+
+        Narrower pairs do not contain the wider ones, so these are kept and the grid joins ``coarser``; features of
+        several grids are harder to tell apart: the condition number on uniform inputs grows from 550 to 1.9e5 for grids
+        of 5 and 10.
 
         Raises:
-            RefineError: always.
+            RefineError: ``size`` is below the present ``grid``.
         """
-        raise RefineError(
-            f"a basis 'af' cannot be refined to grid={size}: narrower pairs do not contain the wider ones."
-        )
+        if check_positive("grid", size) < self.grid:
+            raise RefineError(f"grid={size} is below the present {self.grid}; refining only enlarges.")
+        coarser = [*self.coarser, self.grid] if size > self.grid else self.coarser
+        options = {**self.config(), "grid": size, "coarser": coarser}
+        return enlarged(self, AF(self.in_features, self.out_features, **options, seed=0))

@@ -77,6 +77,10 @@ class PolynomialChaos(ClassicalBasis):
     def moments(self) -> tuple[Tensor, Tensor]:
         return self._compute_moments(nodes=400)  # not kept: they change with the recurrence
 
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        own = {"a": self.a[inputs], "b": self.b[inputs], "limits": self.limits[:, inputs]}
+        return super().state_of(outputs, inputs) | own
+
     def adapted(self, sample: Tensor | np.ndarray) -> PolynomialChaos:
         """The same functions, within the present limits, in polynomials orthonormal for ``sample``.
 

@@ -410,10 +410,16 @@ class Daruan(FeatureBasis):
         steepness = (weights @ slopes**2).mean()
         return (weights @ values**2).mean(), steepness.new_tensor(math.inf) if self.ansatz == "px" else steepness
 
-    def _row_of_edges(self, o: Tensor, i: Tensor) -> Daruan:
+    def take(self, outputs: Tensor, inputs: Tensor) -> Daruan:
+        """See :meth:`qkan.bases.Basis.take`; with ``groups`` every edge receives a circuit of its own."""
+        taken = self._row_of_edges(outputs.cpu(), inputs.cpu(), self.extend).to(self.theta)
+        taken.backend = self.backend
+        return taken
+
+    def _row_of_edges(self, o: Tensor, i: Tensor, extend: str | None = None) -> Daruan:
         """The edges (o_j, i_j) as a float64 basis on the CPU with one input per edge and one output."""
         # A normal variable leaves the domain of "px": the averages are those of the clamped function.
-        row = Daruan(len(i), 1, **{**self.config(), "groups": None, "extend": None}, seed=0).double()
+        row = Daruan(len(i), 1, **{**self.config(), "groups": None, "extend": extend}, seed=0).double()
         own = (o, i) if self.groups is None else (i % self.groups,)
         place = own if self.encoding == "edge" else (i,)
         with torch.no_grad():

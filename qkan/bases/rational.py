@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from qkan.bases._base import ClassicalBasis, register
 from qkan.errors import OptionError, RefineError, check_choice, check_positive
+from qkan.kernels import dispatch
+from qkan.kernels.rational import FORMS
 
 #: Numerators a_0 … a_5 and denominators b_1 … b_4 that follow a function on [-3, 3]. Largest errors in form A: silu
 #: 5.3e-7 (form B 3.1e-6), gelu 1.5e-3, tanh 1.7e-6, softplus 2.2e-6, relu 1.3e-2. All but silu have even denominators,
@@ -27,8 +29,12 @@ STARTS: dict[str, tuple[list[float], list[float]]] = {
     ),
     "relu": ([0.012752244, 0.5, 2.7926268, 4.545565, 2.5900751, 0.46389589], [0.0, 9.0911301, 0.0, 0.92779178]),
 }
-#: Inputs are held to this size, where x^5 is still far from overflow in float32.
-_FAR = 1e6
+
+
+def coefficients_of(start: str, numerator: int, denominator: int) -> tuple[Tensor, Tensor]:
+    """The row of :data:`STARTS`, (p + 1,) and (q,), with zeros for powers that it has not."""
+    a, b = (torch.tensor(values) for values in STARTS[start])
+    return torch.cat([a, a.new_zeros(numerator - 5)]), torch.cat([b, b.new_zeros(denominator - 4)])
 
 
 @register("rational")
@@ -42,7 +48,8 @@ class Rational(ClassicalBasis):
     map, C; its own edge scale multiplies C and can be left out (``scale=False``).
 
     The polynomials are evaluated in float32 or better. Outside [-3, 3], where the start was fitted, F goes on as it is:
-    from "silu" it reaches -0.16 at -10 and -2.2 at -20. Beyond ±1e6 the value is held.
+    from "silu" it reaches -0.16 at -10 and -2.2 at -20. Beyond ±1e6 (less for degrees above 6) the value is held.
+    With the same functions, :class:`qkan.layers.GroupKANLayer` is a layer of few numbers for transformers.
 
     Args:
         in_features: n.
@@ -78,7 +85,7 @@ class Rational(ClassicalBasis):
         self.groups = check_positive("groups", groups)
         if check_positive("in_features", in_features) % self.groups:
             raise OptionError(f"groups={groups} must divide in_features={in_features}.")
-        check_choice("form", form, ("A", "B"))
+        check_choice("form", form, FORMS)
         check_choice("start", start, STARTS)
         self.form, self.start = form, start
         super().__init__(in_features, out_features, 1, seed)
@@ -87,46 +94,45 @@ class Rational(ClassicalBasis):
         return {name: getattr(self, name) for name in ("numerator", "denominator", "groups", "form", "start")}
 
     def add_shape_parameters(self) -> None:
-        a, b = (torch.tensor(values) for values in STARTS[self.start])
-        self.a = nn.Parameter(torch.cat([a, a.new_zeros(self.numerator - 5)]))
-        self.b = nn.Parameter(torch.cat([b, b.new_zeros(self.denominator - 4)]).repeat(self.groups, 1))
+        a, b = coefficients_of(self.start, self.numerator, self.denominator)
+        self.a, self.b = nn.Parameter(a), nn.Parameter(b.repeat(self.groups, 1))
 
     def evaluate(self, x: Tensor) -> Tensor:
-        x = x.clamp(-_FAR, _FAR)
-        a, b = self.a.to(x.dtype), self.b.to(x.dtype)
         if self.groups > 1:
-            b = b.repeat_interleave(self.in_features // self.groups, 0)
-        above = a[-1] * torch.ones_like(x)
-        for k in range(self.numerator - 1, -1, -1):
-            above = above * x + a[k]
-        sizes, points = (_magnitude(b), x.abs()) if self.form == "A" else (b, x)
-        below = sizes[:, -1] * torch.ones_like(x)
-        for j in range(self.denominator - 2, -1, -1):
-            below = below * points + sizes[:, j]
-        below = below * points
-        return (above / (1 + (below if self.form == "A" else _magnitude(below)))).unsqueeze(-1)
+            x = x.expand(*x.shape[:-1], self.in_features)
+        a, b = self.a.to(x.dtype).unsqueeze(0), self.b.to(x.dtype)
+        return dispatch.group_rational(x, a, b, self.form).unsqueeze(-1)
+
+    def route(self, x: Tensor) -> tuple[str, str | None]:
+        return "rational features times coefficients", dispatch.reason_for_plain_rational(x)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         return self._compute_moments(nodes=400)
 
+    def options_of(self, edges: int) -> dict[str, Any]:
+        return {"groups": edges if self.groups > 1 else 1}
+
+    def state_of(self, outputs: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        found = super().state_of(outputs, inputs)
+        if self.groups > 1:
+            found["b"] = self.b[torch.div(inputs, self.in_features // self.groups, rounding_mode="floor")]
+        return found
+
     def refine(self, size: int) -> Rational:
-        """The same function with a numerator of degree ``size``; the new coefficients are zero.
+        """The same function with a numerator of degree ``size`` and a denominator raised by as much: exact.
+
+        The new coefficients are zero. Raising both keeps the growth of F for large inputs once they are trained.
 
         Raises:
-            RefineError: ``size`` is below the present degree.
+            RefineError: ``size`` is below the present degree of the numerator.
         """
         if check_positive("numerator", size) < self.numerator:
             raise RefineError(f"numerator={size} is below the present {self.numerator}; refining only enlarges.")
-        larger = Rational(self.in_features, self.out_features, **{**self.config(), "numerator": size}, seed=0)
-        larger.to(self.coef)
+        options = {**self.config(), "numerator": size, "denominator": self.denominator + size - self.numerator}
+        larger = Rational(self.in_features, self.out_features, **options, seed=0).to(self.coef)
         with torch.no_grad():
             larger.coef.copy_(self.coef)
-            larger.b.copy_(self.b)
-            larger.a.zero_()
-            larger.a[: self.numerator + 1] = self.a
+            for old, new in ((self.a, larger.a), (self.b, larger.b)):
+                new.zero_()
+                new[..., : old.shape[-1]] = old
         return larger
-
-
-def _magnitude(v: Tensor) -> Tensor:
-    """|v| whose derivative at 0 is 1."""
-    return torch.where(v >= 0, v, -v)

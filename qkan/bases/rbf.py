@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qkan.bases._base import ClassicalBasis, register
+from qkan.bases._base import ClassicalBasis, enlarged, register
 from qkan.bases._extend import check_interval, extended
-from qkan.errors import RefineError, check_above, check_choice, check_positive
+from qkan.errors import RefineError, check_above, check_choice, check_positive, check_sizes
 
 
 class Radial(ClassicalBasis):
@@ -23,6 +24,8 @@ class Radial(ClassicalBasis):
         grid_range: first and last centre; (-2, 2) as in FastKAN, which suits inputs of unit variance.
         bandwidth: h in units of the distance between centres. Wider functions overlap more and are harder to tell
             apart: the condition number of the features grows quickly (the subclasses give figures).
+        coarser: further numbers of centres, each at its own distance and with its own width, whose functions are kept
+            beside those of ``grid``: every one adds as many features. :meth:`refine` fills it in.
         extend: outside ``grid_range``: "linear" (default) continues with the slope at the end; "clamp" holds the end
             value; "zero" lets the functions die out.
         seed: of a local generator; ``None`` draws fresh entropy.
@@ -31,8 +34,8 @@ class Radial(ClassicalBasis):
         OptionError: an option is out of range.
     """
 
-    plural: ClassVar[str] = "functions"
     centres: Tensor
+    scales: Tensor
     slopes: Tensor
 
     def __init__(
@@ -43,6 +46,7 @@ class Radial(ClassicalBasis):
         grid: int = 8,
         grid_range: tuple[float, float] = (-2.0, 2.0),
         bandwidth: float = 1.0,
+        coarser: Sequence[int] = (),
         extend: str = "linear",
         seed: int | None = None,
     ):
@@ -51,26 +55,17 @@ class Radial(ClassicalBasis):
         self.bandwidth = check_above("bandwidth", bandwidth, 0.0)
         check_choice("extend", extend, ("linear", "clamp", "zero"))
         self.extend = extend
-        super().__init__(in_features, out_features, self.grid, seed)
+        self.coarser = check_sizes("coarser", coarser, 2)
+        super().__init__(in_features, out_features, sum((*self.coarser, self.grid)), seed)
 
     def config(self) -> dict[str, Any]:
         return {
             "grid": self.grid,
             "grid_range": list(self.grid_range),
             "bandwidth": self.bandwidth,
+            "coarser": list(self.coarser),
             "extend": self.extend,
         }
-
-    @property
-    def spacing(self) -> float:
-        """Distance between neighbouring centres."""
-        low, high = self.grid_range
-        return (high - low) / (self.grid - 1)
-
-    @property
-    def scale(self) -> float:
-        """Bandwidth h in units of x."""
-        return self.bandwidth * self.spacing
 
     def psi(self, u: Tensor) -> Tensor:
         """ψ(u), entry by entry."""
@@ -81,26 +76,34 @@ class Radial(ClassicalBasis):
         raise TypeError(f"{type(self).__name__} must define psi_slope().")
 
     def constants(self) -> dict[str, np.ndarray]:
-        centres = np.linspace(*self.grid_range, self.grid)
-        offset = (np.array(self.grid_range)[:, None] - centres) / self.scale
-        return {"centres": centres, "slopes": self.psi_slope(offset) / self.scale}
+        low, high = self.grid_range
+        grids = (*self.coarser, self.grid)
+        centres = np.concatenate([np.linspace(low, high, grid) for grid in grids])
+        scales = np.concatenate([np.full(grid, self.bandwidth * (high - low) / (grid - 1)) for grid in grids])
+        offset = (np.array(self.grid_range)[:, None] - centres) / scales
+        return {"centres": centres, "scales": scales, "slopes": self.psi_slope(offset) / scales}
 
     def evaluate(self, x: Tensor) -> Tensor:
         def inside(held: Tensor) -> Tensor:
-            return self.psi((held.unsqueeze(-1) - self.centres) / self.scale)
+            return self.psi((held.unsqueeze(-1) - self.centres) / self.scales)
 
         return extended(inside, x, *self.grid_range, self.extend, self.slopes)
 
     def refine(self, size: int) -> Radial:
-        """Not possible: functions of another width span another space.
+        """The same functions and, with coefficients of zero, those at ``size`` centres: exact.
+
+        Narrower functions do not contain the wider ones (fitted to them, twice as many Gaussians change the functions
+        by about 1 % within the grid and by half outside), so these are kept and the grid joins ``coarser``. Features
+        of several grids are harder to tell apart: the condition number of 8 and 16 Gaussians together is 1.8e4.
 
         Raises:
-            RefineError: always.
+            RefineError: ``size`` is below the present ``grid``.
         """
-        raise RefineError(
-            f"a basis {self.name!r} cannot be refined to {size} centres: "
-            f"narrower {self.plural} do not contain the wider ones."
-        )
+        if check_positive("grid", size) < self.grid:
+            raise RefineError(f"grid={size} is below the present {self.grid}; refining only enlarges.")
+        coarser = [*self.coarser, self.grid] if size > self.grid else self.coarser
+        options = {**self.config(), "grid": size, "coarser": coarser}
+        return enlarged(self, type(self)(self.in_features, self.out_features, **options, seed=0))
 
 
 @register("rbf")
@@ -110,8 +113,6 @@ class RBF(Radial):
     The options are those of :class:`Radial`. Condition number of the 8 default features on uniform inputs within the
     grid: 2.5 at ``bandwidth=0.7``, 7.5 at 1, 1.2e3 at 2.
     """
-
-    plural = "Gaussians"
 
     def psi(self, u: Tensor) -> Tensor:
         return torch.exp(-(u**2))
@@ -129,8 +130,6 @@ class RSWAF(Radial):
     the grid: 3.3 at ``bandwidth=0.7``, 8.9 at 1, 310 at 2.
     """
 
-    plural = "switch activations"
-
     def psi(self, u: Tensor) -> Tensor:
         return _sech(u) ** 2
 
@@ -147,8 +146,6 @@ class Sech(Radial):
     Gaussians: the condition number of the 8 default features on uniform inputs within the grid is 9.9 at
     ``bandwidth=0.7``, 37 at 1, 2.0e3 at 2.
     """
-
-    plural = "secants"
 
     def psi(self, u: Tensor) -> Tensor:
         return _sech(u)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qkan.bases._base import ClassicalBasis, register
+from qkan.bases._base import ClassicalBasis, enlarged, register
 from qkan.bases._extend import check_interval, extended
-from qkan.errors import RefineError, check_choice, check_positive
+from qkan.errors import RefineError, check_choice, check_positive, check_sizes
 
 
 @register("relu")
@@ -31,6 +32,8 @@ class ReLUKAN(ClassicalBasis):
         k: each bump is k + 1 intervals wide.
         power: 2 or more; 3 or more for equations with second derivatives.
         grid_range: the interval the grid covers.
+        coarser: grids, each of its own number of intervals, whose bumps are kept beside those of ``grid``: every one
+            adds its intervals + k features. :meth:`refine` fills it in.
         trainable: train the K places and widths, shared by all edges. Widths stay positive (softplus).
         extend: outside ``grid_range``: "linear" (default) continues with the slope at the end; "clamp" holds the end
             value; "zero" lets the bumps end, as in the public code, where inputs outside have no gradient.
@@ -52,6 +55,7 @@ class ReLUKAN(ClassicalBasis):
         k: int = 3,
         power: int = 2,
         grid_range: tuple[float, float] = (-1.0, 1.0),
+        coarser: Sequence[int] = (),
         trainable: bool = False,
         extend: str = "linear",
         seed: int | None = None,
@@ -63,7 +67,8 @@ class ReLUKAN(ClassicalBasis):
         check_choice("trainable", trainable, (True, False))
         check_choice("extend", extend, ("linear", "clamp", "zero"))
         self.trainable, self.extend = trainable, extend
-        super().__init__(in_features, out_features, self.grid + self.k, seed)
+        self.coarser = check_sizes("coarser", coarser)
+        super().__init__(in_features, out_features, sum(size + self.k for size in (*self.coarser, self.grid)), seed)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -71,6 +76,7 @@ class ReLUKAN(ClassicalBasis):
             "k": self.k,
             "power": self.power,
             "grid_range": list(self.grid_range),
+            "coarser": list(self.coarser),
             "trainable": self.trainable,
             "extend": self.extend,
         }
@@ -85,12 +91,15 @@ class ReLUKAN(ClassicalBasis):
         return {} if self.trainable else dict(zip(("centres", "radii"), self._uniform(), strict=True))
 
     def _uniform(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centres and half-widths of the bumps on the uniform grid, (K,) each."""
+        """Centres and half-widths of the bumps on uniform grids, the coarser ones first, (K,) each."""
         low, high = self.grid_range
-        step = (high - low) / self.grid
-        radius = (self.k + 1) * step / 2
-        centres = low + step * np.arange(-self.k, self.grid) + radius
-        return centres, np.full(self.num_features, radius)
+        found = []
+        for grid in (*self.coarser, self.grid):
+            step = (high - low) / grid
+            radius = (self.k + 1) * step / 2
+            found.append((low + step * np.arange(-self.k, grid) + radius, np.full(grid + self.k, radius)))
+        centres, radii = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return centres, radii
 
     def evaluate(self, x: Tensor) -> Tensor:
         centres = self.centres.to(x.dtype)
@@ -106,11 +115,17 @@ class ReLUKAN(ClassicalBasis):
         return extended(bumps, x, low, high, self.extend, slopes)
 
     def refine(self, size: int) -> ReLUKAN:
-        """Not possible: the bumps of a finer grid do not contain the wider ones.
+        """The same functions and, with coefficients of zero, the bumps of ``size`` intervals: exact.
+
+        Narrower bumps do not contain the wider ones, so these are kept and the grid joins ``coarser``. The bumps of
+        several grids together can be linearly dependent, as those of 5 and 10 intervals are: least squares on them
+        needs a ridge.
 
         Raises:
-            RefineError: always.
+            RefineError: ``size`` is below the present ``grid``.
         """
-        raise RefineError(
-            f"a basis 'relu' cannot be refined to grid={size}: narrower bumps do not contain the wider ones."
-        )
+        if check_positive("grid", size) < self.grid:
+            raise RefineError(f"grid={size} is below the present {self.grid}; refining only enlarges.")
+        coarser = [*self.coarser, self.grid] if size > self.grid else self.coarser
+        options = {**self.config(), "grid": size, "coarser": coarser}
+        return enlarged(self, ReLUKAN(self.in_features, self.out_features, **options, seed=0))

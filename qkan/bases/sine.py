@@ -86,9 +86,5 @@ class Sine(ClassicalBasis):
         return torch.sin(x.unsqueeze(-1) * self.frequencies.to(x.dtype) + self.phases)
 
     def refine(self, size: int) -> Sine:
-        """The same sines and, up to ``size``, faster ones whose coefficients are zero."""
-        larger: Sine = self.padded("grid", size, torch.arange(self.grid, device="cpu"))
-        if self.trainable:
-            with torch.no_grad():
-                larger.frequencies[: self.grid] = self.frequencies
-        return larger
+        """The same sines and, up to ``size``, faster ones whose coefficients are zero: exact."""
+        return self.padded("grid", size, torch.arange(self.grid, device="cpu"))

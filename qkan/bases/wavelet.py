@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from qkan._random import generator, spawn
 from qkan.bases._base import Basis, normal_nodes, register, slopes_of
+from qkan.bases._chunks import by_chunks
 from qkan.errors import RefineError, check_choice, check_positive
 from qkan.kernels.reference import accumulation_dtype
 
@@ -32,12 +33,23 @@ def _shannon(u: Tensor) -> Tensor:
     return 2 * torch.sinc(2 * u) - torch.sinc(u)
 
 
+def _meyer(u: Tensor) -> Tensor:
+    """1/π ∫ cos(ω u) s(ω) dω, every piece of which is a sinc: no 0/0 at the zeros of the closed form's denominators.
+
+    s(ω) = sin(3ω/4 - π/2) on [2π/3, 4π/3] and cos(3ω/8 - π/2) on [4π/3, 8π/3].
+    """
+    low, high = (torch.cos(math.pi * v) * torch.sinc(v / 3) for v in (u + 0.75, u - 0.75))
+    rise, fall = (torch.sin(2 * math.pi * v) * torch.sinc(2 * v / 3) for v in (0.375 + u, 0.375 - u))
+    return (2 * (rise + fall) - low - high) / 3
+
+
 #: Mother wavelets ψ(u) by name.
 WAVELETS: dict[str, Callable[[Tensor], Tensor]] = {
     "mexican_hat": _mexican_hat,
     "morlet": _morlet,
     "dog": _dog,
     "shannon": _shannon,
+    "meyer": _meyer,
 }
 #: Widths stay above this, so that (x - shift)/width cannot overflow in training.
 _NARROWEST = 0.01
@@ -49,14 +61,16 @@ class Wavelet(Basis):
 
     ``kind`` names ψ: "mexican_hat" 2/(√3 π^¼) (1 - u²) e^{-u²/2} (default), "morlet" cos(5u) e^{-u²/2}, "dog" (first
     derivative of a Gaussian) -u e^{-u²/2}, "shannon" 2 sinc(2u) - sinc(u) with sinc(u) = sin(πu)/(πu), the real Shannon
-    wavelet, which decays only as 1/u.
+    wavelet, which decays only as 1/u, "meyer" Meyer's wavelet about 0 with the auxiliary function ν(a) = a, in closed
+    form (Valenzuela and de Oliveira, arXiv 1502.00161), of unit energy, which decays as 1/u².
 
     Differences from the publication's code: the Mexican hat has its usual sign; there is no batch normalisation, so
     that a row's output does not depend on other rows; there is no weight without effect; widths stay positive
     (softplus, above 0.01); shifts start spread as standard-normal numbers instead of all at 0.
 
-    Every edge has its own nonlinear functions, so that a forward pass makes tensors of size batch x m x n x grid: the
-    other classical bases, whose features all edges share, are faster and smaller.
+    Every edge has its own nonlinear functions, so that a forward pass computes batch x m x n x grid numbers: the other
+    classical bases, whose features all edges share, are faster. Large batches go through in chunks of rows, computed
+    again in the backward pass, so that memory grows with batch x (m + n) only.
 
     Args:
         in_features: n.
@@ -108,8 +122,21 @@ class Wavelet(Basis):
 
     def wavelets(self, x: Tensor) -> Tensor:
         """ψ((x_i - τ_oij)/s_oij) in the precision of x: (..., n) -> (..., m, n, grid)."""
-        width = _NARROWEST + functional.softplus(self.raw_width.to(x.dtype))
-        return WAVELETS[self.kind]((x[..., None, :, None] - self.shift.to(x.dtype)) / width)
+        return self._at(x, self.shift, self.raw_width)
+
+    def _at(self, x: Tensor, shift: Tensor, raw_width: Tensor) -> Tensor:
+        width = _NARROWEST + functional.softplus(raw_width.to(x.dtype))
+        return WAVELETS[self.kind]((x[..., None, :, None] - shift.to(x.dtype)) / width)
+
+    def _sums(self, x: Tensor, coef: Tensor, shift: Tensor, raw_width: Tensor) -> Tensor:
+        return (self._at(x, shift, raw_width) * coef).sum((-1, -2))
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        work = self.check_input(x).to(accumulation_dtype(x.dtype))
+        coef = self.coef.to(work.dtype)
+        if weight is not None:
+            coef = coef * weight.to(work.dtype).unsqueeze(-1)
+        return by_chunks(self._sums, coef.numel(), work, coef, self.shift, self.raw_width).to(x.dtype)
 
     def edges(self, x: Tensor) -> Tensor:
         work = self.check_input(x).to(accumulation_dtype(x.dtype))
@@ -127,6 +154,13 @@ class Wavelet(Basis):
         found = slopes_of(values, points)
         value, slope = (torch.einsum("p,pej->j", weights, v**2) / len(shift) for v in found)
         return value, slope
+
+    def take(self, outputs: Tensor, inputs: Tensor) -> Wavelet:
+        taken = Wavelet(len(inputs), 1, **self.config(), seed=0).to(self.coef)
+        with torch.no_grad():
+            for mine, its in zip(self.parameters(), taken.parameters(), strict=True):
+                its.copy_(mine[outputs, inputs].unsqueeze(0))
+        return taken
 
     def refine(self, size: int) -> Wavelet:
         """The same functions with ``size`` wavelets per edge; the added ones have coefficient zero.

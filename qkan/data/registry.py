@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from qkan.data import breast_cancer, heart
@@ -83,26 +84,32 @@ def load(
     name_or_path: str | os.PathLike[str],
     target: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    task: str = "classification",
+    drop: Sequence[str] = (),
 ) -> Table:
-    """Load a named data set, or a CSV file as a classification table.
+    """Load a named data set, or a CSV file as a table for classification or regression.
 
     Args:
         name_or_path: one of :func:`names`, or a path: anything that ends in .csv, contains a separator or
             exists as a file. A name comes before a file of the same name.
-        target: column with the class labels; needed for a CSV file, fixed for a named data set.
+        target: column with the labels; needed for a CSV file, fixed for a named data set.
         data_dir: folder of the heart files, see :func:`~qkan.data.heart.load_heart`; only for "heart".
+        task: "classification" or, for CSV files, "regression".
+        drop: columns of a CSV file to leave out.
 
     Raises:
         DataError: the name is unknown, a CSV file comes without ``target``, or a loader finds a fault.
-        OptionError: ``target`` or ``data_dir`` does not fit the named data set.
+        OptionError: ``target``, ``data_dir``, ``task`` or ``drop`` does not fit the named data set.
 
     Warns:
         LeakageWarning: the file is the 918-row heart file.
     """
     entry = find(name_or_path, target, data_dir)
     if entry is not None:
+        if task != "classification" or drop:
+            raise OptionError(f"the data set {entry.name!r} is for classification by all its columns.")
         return heart.load_heart(data_dir) if entry.name == "heart" else breast_cancer.load_breast_cancer()
     if target is None:
         raw = read_raw(name_or_path)
         raise DataError(f"{raw.path} needs a target; name one of its columns {listed(raw.frame.columns)}.")
-    return load_csv(name_or_path, target)
+    return load_csv(name_or_path, target, task=task, drop=drop)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qkan.data import _heart_facts
 from qkan.data._csv import RawCSV, count, identifier_like, listed, parse, read_raw
-from qkan.errors import DataError
+from qkan.errors import DataError, check_choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,19 +21,23 @@ MIN_CLASS_ROWS = 8
 """Rows a class needs so that training, validation, calibration and test sets can each hold some of it."""
 MAX_NUMERIC_CLASSES = 20
 """Distinct numbers in a target beyond which it is taken for a measurement, not a class."""
+MIN_ROWS = 40
+"""Rows a table needs for regression, so that the calibration part holds some eight."""
+TASKS = ("classification", "regression")
 MAX_TEXT_CLASSES = 50
 """Distinct texts in a target beyond which it is taken for names or free text, not a class."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Features and class labels of one data set.
+    """Features and labels of one data set.
 
     Attributes:
         name: short name for reports.
         features: (rows, columns), index 0 … rows-1; numeric columns float64, categorical columns object
             holding strings, NaN where missing.
-        target: (rows,) class labels as they are in the file, strings or integers; never missing.
+        target: (rows,) class labels as they are in the file, strings or integers, or float64 numbers for regression;
+            never missing.
         categorical: names of the categorical columns.
         source: where the data come from: a file or a citation.
         sha256: of the data, hexadecimal; the loader says of which bytes.
@@ -70,6 +75,31 @@ def validate(table: Table) -> Table:
     return table
 
 
+def validate_regression(table: Table) -> Table:
+    """Return ``table`` unchanged if a regressor can be trained on it.
+
+    Raises:
+        DataError: as of :func:`validate` for lengths and columns; the target is missing or infinite in a row, is the
+            same in all, or there are fewer than 40 rows.
+    """
+    _check_lengths(table)
+    rows, columns = table.features.shape
+    target = table.target
+    missing = int(target.isna().sum())
+    if missing:
+        raise DataError(f"The target {target.name!r} of {table.name} is missing in {count(missing, 'row')}.")
+    _check_infinite(table.name, str(target.name), target, np.arange(1, rows + 1))
+    if target.nunique() == 1:
+        raise DataError(f"The target {target.name!r} of {table.name} is {target.iloc[0]:g} in every row.")
+    if columns == 0:
+        raise DataError(f"{table.name} has no feature columns beside the target {target.name!r}.")
+    if rows < max(MIN_ROWS, columns):
+        raise DataError(f"{table.name} has {rows} rows; at least {max(MIN_ROWS, columns)} are needed for regression.")
+    for column in table.features.columns:
+        _check_column(table, column)
+    return table
+
+
 def _check_lengths(table: Table) -> None:
     rows = len(table.features)
     for what, series in (("target", table.target), ("group", table.group)):
@@ -97,8 +127,8 @@ def _check_target(name: str, target: pd.Series) -> None:
     if len(counts) > MAX_NUMERIC_CLASSES and bool(pd.to_numeric(target, errors="coerce").notna().all()):
         raise DataError(
             f"The numeric target {target.name!r} of {name} has {len(counts)} distinct values (at most "
-            f"{MAX_NUMERIC_CLASSES} are taken as classes), so this looks like regression; only "
-            "classification is supported."
+            f"{MAX_NUMERIC_CLASSES} are taken as classes), so this looks like regression; ask for it by "
+            "task='regression' (--task regression)."
         )
     if len(counts) > MAX_TEXT_CLASSES:
         raise DataError(
@@ -203,8 +233,14 @@ def labels(column: pd.Series) -> pd.Series:
     return numbers.astype("int64") if bool(whole.all()) else column
 
 
-def load_csv(path: str | os.PathLike[str], target: str, name: str | None = None) -> Table:
-    """Read a comma-separated UTF-8 file with a header row as a classification table.
+def load_csv(
+    path: str | os.PathLike[str],
+    target: str,
+    name: str | None = None,
+    task: str = "classification",
+    drop: Sequence[str] = (),
+) -> Table:
+    """Read a comma-separated UTF-8 file with a header row as a table for classification or regression.
 
     Columns whose every present cell is a number become float64; all others, also true/false, become
     categorical text. Blanks around names and cells are dropped. Cells "", NA, N/A, #N/A, <NA>, NaN, null, ?
@@ -212,21 +248,30 @@ def load_csv(path: str | os.PathLike[str], target: str, name: str | None = None)
 
     Args:
         path: of the file.
-        target: column that holds the class labels.
+        target: column that holds the class labels, or the numbers to predict.
         name: of the table; the file's name without its ending if ``None``.
+        task: "classification" or "regression".
+        drop: columns to leave out, such as another target.
 
     Raises:
-        DataError: the file cannot be read as CSV (see the message), ``target`` is not one of its columns, a
-            column mixes numbers and text or holds ±inf (the row named is the one in the file, the header
+        DataError: the file cannot be read as CSV (see the message), ``target`` or a column to drop is not one of its
+            columns, a column mixes numbers and text or holds ±inf (the row named is the one in the file, the header
             being row 1), or :func:`validate` finds a fault.
 
     Warns:
         LeakageWarning: the header is that of the 918-row heart file, whose values leak the label.
     """
+    check_choice("task", task, TASKS)
     raw = read_raw(path)
     target = check_target_name(raw, target)
+    dropped = [check_target_name(raw, column) for column in drop]
+    if target in dropped:
+        raise DataError(f"The target {target!r} cannot be dropped.")
+    raw = replace(raw, frame=raw.frame.drop(columns=dropped))
     if _heart_facts.is_kaggle(raw.frame.columns):
         _heart_facts.warn_leakage()
+    if task == "regression":
+        return validate_regression(build_regression(raw, target, name))
     return validate(build(raw, target, name))
 
 
@@ -247,6 +292,27 @@ def build(raw: RawCSV, target: str, name: str | None = None) -> Table:
         source=str(raw.path),
         sha256=raw.sha256,
     )
+
+
+def build_regression(raw: RawCSV, target: str, name: str | None = None) -> Table:
+    """The table of a file that was read, before :func:`validate_regression`, with a target of numbers.
+
+    Args:
+        raw: the file.
+        target: one of its columns.
+        name: of the table; the file's name without its ending if ``None``.
+
+    Raises:
+        DataError: the target holds text.
+    """
+    column = parse(raw.frame[target])
+    if column.not_numbers.any():
+        first = int(np.flatnonzero(column.not_numbers)[0])
+        raise DataError(
+            f"The target {target!r} of {raw.path} must hold numbers for regression, but holds "
+            f"{raw.frame[target].iloc[first]!r} in row {raw.rows[first]}."
+        )
+    return replace(build(raw, target, name), target=column.numbers)
 
 
 def read_rows(path: str | os.PathLike[str]) -> pd.DataFrame:

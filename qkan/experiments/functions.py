@@ -152,7 +152,13 @@ FAST = Plan(2, Protocol(200, 50, 200, steps=4, patience=4), ("I.6.2", "I.16.6", 
 
 @cache
 def width_of(kind: str, inputs: int, setting: str) -> int:
-    """The width at which the count of "parameters" or "FLOPs" is nearest to the reference's; ties go down."""
+    """The width at which a model's count is nearest to the reference's; ties go down.
+
+    Args:
+        kind: a name of :data:`KINDS`.
+        inputs: variables of the function.
+        setting: what is counted, a name of :data:`SETTINGS`.
+    """
     measure = SETTINGS[setting]
     target = measure(KINDS[REFERENCE].build(inputs, NODES, 0))
     width = 1
@@ -167,6 +173,13 @@ def one_run(function: str, kind: str, width: int, seed: int, protocol: dict[str,
 
     Errors are root mean squares in units of the standard deviation of the training labels. Test rows are looked at
     once, after training.
+
+    Args:
+        function: a name of :data:`~qkan.data.function_suites.FORMULAS`.
+        kind: a name of :data:`KINDS`.
+        width: hidden nodes, or units of each hidden layer.
+        seed: of rows and initial values.
+        protocol: fields of :class:`Protocol`.
     """
     settings = Protocol(**protocol)
     data = function_dataset(function, settings.train, settings.validation, settings.test, seed)
@@ -240,7 +253,7 @@ class Outcome:
     entries: list[Entry]
 
     def of(self, setting: str, kind: str) -> list[Entry]:
-        """A model's entries in one setting, in the order of the functions."""
+        """The entries of one kind of model in one setting, in the order of the functions."""
         return [entry for entry in self.entries if (entry.setting, entry.kind) == (setting, kind)]
 
     def scores(self, setting: str) -> dict[str, list[float]]:
@@ -253,9 +266,16 @@ def run(folder: Path, plan: Plan | None = None, jobs: int = 1, progress: bool = 
 
     A model that has the same width in both settings is trained once.
 
+    Args:
+        folder: where the result of every run is kept.
+        plan: what is run; ``None`` is everything, some 25 minutes on one core.
+        jobs: processes.
+        progress: show a progress bar.
+        backend: of joblib, see :data:`qkan.experiments.grid.BACKENDS`.
+
     Raises:
         DataError: ``folder`` holds something else under the name of a result.
-        OptionError: ``seeds`` or ``jobs`` is below 1, or a name is unknown.
+        OptionError: ``seeds`` or ``jobs`` is below 1, a name is unknown, or there are fewer models than two.
     """
     plan = plan or Plan()
     check_positive("seeds", plan.seeds)
@@ -304,7 +324,7 @@ class Comparison:
     p: dict[tuple[str, str], float]
 
     def ratio(self, first: str, second: str) -> tuple[Interval, float]:
-        """How many times the second model's error the first one's is, with a 95 % interval, and the corrected p."""
+        """Error of the ``first`` model divided by that of the ``second``, with a 95 % interval, and the corrected p."""
         if (first, second) in self.tests:
             test, sign = self.tests[first, second], 1
         else:
@@ -315,7 +335,7 @@ class Comparison:
 
 
 def compare(outcome: Outcome, setting: str) -> Comparison:
-    """Ranks and all pairs of models, over the functions; without tests for a single function."""
+    """Ranks and all pairs of models of an outcome in a setting, over the functions; no tests for a single function."""
     scores = outcome.scores(setting)
     several = len(outcome.plan.functions) > 1
     ranking = friedman(scores, larger=False) if several and len(scores) > 2 else None

@@ -37,7 +37,14 @@ SUITE_TITLES = {"feynman": "Feynman formulas", "special": "special functions"}
 
 
 def save(outcome: Outcome, folder: Path, command: str, name: str = "functions") -> list[Path]:
-    """Write ``name``.md, .json and .png into ``folder``; return their paths."""
+    """Write what an outcome shows as ``name``.md, .json and .png into ``folder``; return their paths.
+
+    Args:
+        outcome: what was run.
+        folder: where to write.
+        command: the command line that makes the same.
+        name: of the files.
+    """
     from qkan.report import png
 
     found = {setting: compare(outcome, setting) for setting in SETTINGS}
@@ -53,7 +60,7 @@ def save(outcome: Outcome, folder: Path, command: str, name: str = "functions") 
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
-    """Plan, environment and all results, in JSON types; an entry's runs are columns by key."""
+    """The command, plan, versions and results of an outcome, in JSON types; an entry's runs are columns by key."""
     columns = [
         asdict(entry) | {"runs": {key: [run[key] for run in entry.runs] for key in entry.runs[0]}}
         for entry in outcome.entries
@@ -74,7 +81,14 @@ def from_json(content: Mapping[str, Any]) -> Outcome:
 
 
 def markdown(outcome: Outcome, found: Mapping[str, Comparison], command: str, picture: str) -> str:
-    """The whole text."""
+    """The whole text.
+
+    Args:
+        outcome: what was run.
+        found: comparisons by setting.
+        command: the command line that makes the same.
+        picture: file name of the figure.
+    """
     parts = ["# Functions fitted at equal parameters and at equal FLOPs", _protocol(outcome, command)]
     parts += [f"![errors beside the MLP's]({picture})"]
     if len(outcome.plan.functions) > 1:
@@ -193,7 +207,7 @@ def _summary_table(outcome: Outcome, setting: str, found: Comparison) -> str:
 
 
 def best_counts(outcome: Outcome, setting: str) -> dict[str, int]:
-    """On how many functions each model has the smallest mean error."""
+    """On how many functions of an outcome each model has the smallest mean error in a setting."""
     scores = outcome.scores(setting)
     found = dict.fromkeys(scores, 0)
     for place in range(len(outcome.plan.functions)):
@@ -258,7 +272,12 @@ def _formula_table(outcome: Outcome) -> str:
 
 
 def sentences(outcome: Outcome, found: Mapping[str, Comparison] | None = None) -> str:
-    """The README's sentences: who is best in each setting, and what circuits are beside a Fourier series and an MLP."""
+    """The README's sentences: who is best in each setting, and what circuits are beside a Fourier series and an MLP.
+
+    Args:
+        outcome: what was run, on two functions or more.
+        found: comparisons by setting; ``None`` makes them.
+    """
     found = found or {setting: compare(outcome, setting) for setting in SETTINGS}
     return " ".join(_setting_sentences(outcome, setting, found[setting]) for setting in SETTINGS)
 

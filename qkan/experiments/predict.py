@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
+from qkan.analysis.conformal import check_level
 from qkan.errors import OptionError, check_positive
+from qkan.saving import load_folder
 from qkan.tabular import TabularModel
+from qkan.tabular_regression import KIND as REGRESSOR
+from qkan.tabular_regression import TabularRegressor
+
+
+def load_model(path: str | Path) -> TabularModel:
+    """The classifier or regressor in a model folder.
+
+    Raises:
+        ModelFileError: missing, damaged, or a model of another kind.
+    """
+    kind, *_ = load_folder(path)
+    return (TabularRegressor if kind == REGRESSOR else TabularModel).load(path)
+
+
+def predict_numbers(
+    model: TabularRegressor, rows: pd.DataFrame, level: float = 0.9, reorder: bool = False
+) -> pd.DataFrame:
+    """One line per row: number, prediction, and the ends of its interval.
+
+    Args:
+        model: a calibrated regressor.
+        rows: its feature columns; further columns are ignored.
+        level: confidence level of the intervals.
+        reorder: match columns by name in any order.
+    """
+    check_level(level)
+    found = model.predict_interval(model.predict(rows, reorder), level)
+    columns = {"prediction": found.predictions, "lower": found.lower, "upper": found.upper}
+    shown = {name: [f"{value:.5g}" for value in values] for name, values in columns.items()}
+    return pd.DataFrame({"row": range(1, len(rows) + 1), **shown})
 
 
 def predict_rows(

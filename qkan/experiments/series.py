@@ -141,7 +141,7 @@ def _measure(trained: Trained, windows: Windows, settings: Settings) -> Results:
         ),
     ]
     ahead = multi_step(predict, test[0][0], len(test[0]))
-    return Results(trained, windows, scores, [_in_unit(one, windows) for one in intervals], ahead, {})
+    return Results(trained, windows, scores, [one.in_unit(windows.inverse_targets) for one in intervals], ahead, {})
 
 
 def _fitter(trained: Trained, settings: Settings) -> Any:
@@ -157,12 +157,6 @@ def _fitter(trained: Trained, settings: Settings) -> Any:
         return predictor(model)
 
     return fit
-
-
-def _in_unit(one: Intervals, windows: Windows) -> Intervals:
-    """Intervals in the unit of the series."""
-    ends = (windows.inverse_targets(part) for part in (one.predictions, one.lower, one.upper))
-    return Intervals(one.method, one.level, *ends)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------

@@ -30,8 +30,14 @@ class Split:
         return {name: getattr(self, name) for name in SHARES}
 
 
-def split_rows(features: pd.DataFrame, target: pd.Series, seed: int) -> Split:
-    """Split stratified by class; rows with equal features stay together, so that no part holds a copy of another's row.
+def split_rows(features: pd.DataFrame, target: pd.Series, seed: int, stratify: bool = True) -> Split:
+    """Split by class; rows with equal features stay together, so that no part holds a copy of another's row.
+
+    Args:
+        features: (rows, columns).
+        target: (rows,) classes, or numbers.
+        seed: of the draw.
+        stratify: give every part its share of each class; ``False`` for numbers.
 
     Args:
         features: (rows, columns).
@@ -43,20 +49,24 @@ def split_rows(features: pd.DataFrame, target: pd.Series, seed: int) -> Split:
     """
     group, _ = pd.factorize(np.asarray(row_hashes(features)))
     rest = np.arange(group.max() + 1)
-    label = target.groupby(group).agg(lambda own: own.mode().iloc[0]).to_numpy()
+    label = target.groupby(group).agg(lambda own: own.mode().iloc[0]).to_numpy() if stratify else None
     parts, remaining = {}, 1.0
     for name in ("test", "calibration", "validation"):
         try:
             rest, parts[name] = train_test_split(
-                rest, test_size=SHARES[name] / remaining, random_state=seed, stratify=label[rest]
+                rest,
+                test_size=SHARES[name] / remaining,
+                random_state=seed,
+                stratify=None if label is None else label[rest],
             )
         except ValueError:
             raise DataError(
-                f"there are too few distinct rows ({len(label)}) to give every part a row of every class."
+                f"there are too few distinct rows ({group.max() + 1}) to give every part a row"
+                f"{' of every class' if stratify else ''}."
             ) from None
         remaining -= SHARES[name]
     rows = {name: np.flatnonzero(np.isin(group, own)) for name, own in {"train": rest, **parts}.items()}
-    for name, own in rows.items():
+    for name, own in rows.items() if stratify else ():
         absent = set(target.unique()) - set(target.to_numpy()[own])
         if absent:
             raise DataError(

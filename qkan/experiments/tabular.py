@@ -34,13 +34,17 @@ from qkan.experiments.split import Split, split_rows
 from qkan.experiments.subgroups import Subgroups, groups_of
 from qkan.experiments.subgroups import measure as measure_subgroups
 from qkan.report import png, render
-from qkan.sklearn import KACQClassifier, KANClassifier
+from qkan.sklearn import KAAMClassifier, KACQClassifier, KANClassifier, LogisticKANClassifier
 from qkan.tabular import TabularModel
 
-MODELS = ("qkan", "kan", "kacq")
+MODELS = ("qkan", "kan", "kacq", "kaam", "logistic-kan")
+#: Why some models take no hidden widths.
+_NO_HIDDEN = {"kacq": "whose layers have sizes of their own", "kaam": "which is a sum over the features"}
 LEVELS = (0.8, 0.9, 0.95)
 #: Of the sets that are reported by group.
 GROUP_LEVEL = 0.9
+#: Features whose curves are shown of an additive model.
+SHAPES = 16
 BASELINES = {
     "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
     "Random forest": lambda seed: RandomForestClassifier(n_estimators=300, random_state=seed, n_jobs=1),
@@ -52,8 +56,9 @@ class Settings:
     """What the run depends on besides the data.
 
     Attributes:
-        model: "qkan", "kan" or "kacq", the compact KACQ-DCNN.
-        hidden: widths of the hidden layers; ``None`` is (4,). A "kacq" has sizes of its own.
+        model: "qkan", "kan", "kacq", the compact KACQ-DCNN, "kaam", an additive model of splines, or "logistic-kan".
+        hidden: widths of the hidden layers; ``None`` is (4,), of a "logistic-kan" (5,). A "kacq" has sizes of its own,
+            a "kaam" has none.
         epochs: at most; early stopping watches the validation rows.
         seed: of splits, initialisation, batches, bootstrap and SHAP.
         device: "auto" (CUDA where available), "cpu", "cuda" or another torch device.
@@ -76,8 +81,8 @@ class Settings:
             OptionError: one is out of range or not known.
         """
         check_choice("model", self.model, MODELS)
-        if self.model == "kacq" and self.hidden is not None:
-            raise OptionError(f"hidden={self.hidden} does not fit model='kacq', whose layers have sizes of their own.")
+        if self.model in _NO_HIDDEN and self.hidden is not None:
+            raise OptionError(f"hidden={self.hidden} does not fit model={self.model!r}, {_NO_HIDDEN[self.model]}.")
         check_positive("epochs", self.epochs)
         if check_positive("seed", self.seed, 0) >= 2**32:
             raise OptionError(f"seed={self.seed} must be below 2**32.")
@@ -136,14 +141,14 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
     groups_of(table, settings.group)
     with output_folder(out) as folder:
         split = split_rows(table.features, table.target, settings.seed)
-        for line in _describe(table, split):
+        for line in describe(table, split):
             console.print(escape(line))
         seconds: dict[str, float] = {}
-        model = _timed(seconds, "training", lambda: train(table, split, settings, verbose=not console.quiet))
+        model = timed(seconds, "training", lambda: train(table, split, settings, verbose=not console.quiet))
         with console.status("calibrating and measuring"):
-            results = _timed(seconds, "evaluation", lambda: measure(table, split, settings, model))
+            results = timed(seconds, "evaluation", lambda: measure(table, split, settings, model))
         with console.status("computing SHAP values"):
-            results.explanation = _timed(seconds, "SHAP", lambda: _explain(table, split, settings, model))
+            results.explanation = timed(seconds, "SHAP", lambda: _explain(table, split, settings, model))
         results.seconds = seconds
         with console.status("writing the report"):
             _write(folder, table, settings, results)
@@ -167,10 +172,7 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
         "verbose": verbose,
         "random_state": settings.seed,
     }
-    classifier: Any = KACQClassifier(**options)
-    if settings.model != "kacq":
-        hidden = (4,) if settings.hidden is None else settings.hidden
-        classifier = KANClassifier(model=settings.model, hidden=hidden, **options)
+    classifier = _classifier(settings, options)
     X, y = table.features, table.target
     model = TabularModel(classifier, target=str(y.name))
     model.fit(
@@ -182,6 +184,17 @@ def train(table: Table, split: Split, settings: Settings, verbose: bool) -> Tabu
         settings.seed,
     )
     return model.calibrate(X.iloc[split.calibration], y.iloc[split.calibration])
+
+
+def _classifier(settings: Settings, options: dict[str, Any]) -> Any:
+    if settings.model == "kacq":
+        return KACQClassifier(**options)
+    if settings.model == "kaam":
+        return KAAMClassifier(**options)
+    if settings.model == "logistic-kan":
+        return LogisticKANClassifier(hidden=(5,) if settings.hidden is None else settings.hidden, **options)
+    hidden = (4,) if settings.hidden is None else settings.hidden
+    return KANClassifier(model=settings.model, hidden=hidden, **options)
 
 
 def measure(table: Table, split: Split, settings: Settings, model: TabularModel) -> Results:
@@ -231,20 +244,31 @@ def _explain(table: Table, split: Split, settings: Settings, model: TabularModel
     return model.explain(model.conform(rows, unseen="missing"), seed=settings.seed)
 
 
-def _describe(table: Table, split: Split) -> list[str]:
+def describe(table: Table, split: Split) -> list[str]:
+    """What is to be said of a table and its parts before training, one sentence a line.
+
+    Args:
+        table: the table.
+        split: its parts.
+    """
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in split.parts().items())
     lines = [f"{table.name}: {len(table.target)} rows, {table.features.shape[1]} features; {sizes}"]
     if split.repeated:
         lines.append(f"{split.repeated} rows share their features with another row; equal rows stay in one part")
-    for name, count_ in _unseen(table, split).items():
+    for name, count_ in unseen_levels(table, split).items():
         lines.append(
             f"{count_} cells of column {name!r} hold levels that are not in the training part: taken as missing"
         )
     return lines
 
 
-def _unseen(table: Table, split: Split) -> dict[str, int]:
-    """Categorical column -> cells outside the training part whose level does not occur in it."""
+def unseen_levels(table: Table, split: Split) -> dict[str, int]:
+    """Categorical column -> cells outside the training part whose level does not occur in it.
+
+    Args:
+        table: the table.
+        split: its parts.
+    """
     levels = preprocessing.known_levels(table.features.iloc[split.train], table.categorical)
     others = table.features.drop(index=table.features.index[split.train])
     found = {
@@ -254,7 +278,14 @@ def _unseen(table: Table, split: Split) -> dict[str, int]:
     return {name: number for name, number in found.items() if number}
 
 
-def _timed(seconds: dict[str, float], name: str, work: Any) -> Any:
+def timed(seconds: dict[str, float], name: str, work: Any) -> Any:
+    """The result of ``work()``, its duration noted under ``name``.
+
+    Args:
+        seconds: durations by name, added to.
+        name: of the work.
+        work: called without arguments.
+    """
     start = time.perf_counter()
     result = work()
     seconds[name] = time.perf_counter() - start
@@ -264,7 +295,8 @@ def _timed(seconds: dict[str, float], name: str, work: Any) -> Any:
 def _write(folder: Path, table: Table, settings: Settings, results: Results) -> None:
     results.model.save(folder / "model")
     leading = [str(results.explanation.rows.columns[i]) for i in np.argsort(-results.explanation.importance)]
-    curves = results.model.edge_curves(leading)[:8]
+    shapes = results.model.shape_curves(leading)[:SHAPES]
+    curves = shapes[:8] or results.model.edge_curves(leading)[:8]
     title = f"{settings.model.upper()} on {table.name}"
     overview = plots.overview(results.history, results.sets, results.explanation, curves, title)
     (folder / "overview.png").write_bytes(png(overview, 100))
@@ -279,7 +311,9 @@ def _write(folder: Path, table: Table, settings: Settings, results: Results) -> 
         "importance": plots.importance(results.explanation),
         "beeswarm": plots.beeswarm(results.explanation, label, str(results.model.classes[label])),
     }
-    if curves:
+    if shapes:
+        figures["shapes"] = plots.edge_curves(shapes)
+    elif curves:
         figures["edges"] = plots.edge_curves(curves)
     context = {
         "title": title,
@@ -319,7 +353,7 @@ def summary(table: Table, settings: Settings, results: Results) -> dict[str, Any
         "settings": asdict(settings),
         "split": {name: len(rows) for name, rows in results.split.parts().items()},
         "rows_with_equal_features": results.split.repeated,
-        "unseen_levels": _unseen(table, results.split),
+        "unseen_levels": unseen_levels(table, results.split),
         "epochs_run": len(results.history["step"]),
         "metrics": {name: {key: asdict(value) for key, value in own.items()} for name, own in results.metrics.items()},
         "prediction_sets": [asdict(report) for report in results.sets],

@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from qkan import bases
 from qkan._random import generator, spawn
-from qkan.bases import Basis, Daruan
+from qkan.bases import Basis, Daruan, Mixture
 from qkan.bases._base import FeatureBasis, normal_nodes
+from qkan.bases._refit import GridUpdate
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.layers.frozen import FrozenKANLayer
 from qkan.layers.symbolic import Entry, SymbolicEdges
@@ -180,6 +182,42 @@ class KANLayer(nn.Module):
         for name, parameter in finer.named_parameters():
             parameter.requires_grad_(trainable[name])
         return finer
+
+    def select(self) -> KANLayer:
+        """The layer with the chosen member of a mixture in place of all: smaller, with the parameters it had.
+
+        Every edge is then exactly what its member with the largest gate added to it; what the others added is gone, so
+        train it further where the gates were not yet decided. Gate and normalisation move into the edge scale, and the
+        member's own parameters are the same numbers. With gates per layer it is a plain layer of one basis; with gates
+        per edge it has the basis "selected", whose edges cost one member each, and pruned ones nothing.
+
+        Raises:
+            OptionError: the basis is no mixture.
+        """
+        if not isinstance(self.basis, Mixture):
+            raise OptionError(f"select needs a layer with basis='mixture'; this one has {self.basis.name!r}.")
+        chosen = copy.deepcopy(self)
+        with torch.no_grad():
+            chosen.basis, factor = self.basis.select(self.active())
+            chosen.scale = nn.Parameter(factor.clone() if self.scale is None else self.scale * factor)
+            if self._scales_both():
+                chosen.base_weight = nn.Parameter(self.scale.clone())  # type: ignore[union-attr]
+            if self.bias is not None and self.bias.dim() == 2:  # it was inside the edge scale
+                chosen.bias = nn.Parameter(self.output_bias().clone())  # type: ignore[union-attr]
+        return chosen
+
+    def update_grid(self, x: Tensor | np.ndarray, grid_eps: float = 0.02) -> GridUpdate:
+        """Move the grid to inputs x (..., n) and keep the edge functions there, in place; see the basis's method.
+
+        Args:
+            x: samples (..., n).
+            grid_eps: share of equal spacing, the rest being quantiles of the samples.
+
+        Raises:
+            OptionError: the basis has no grid to update, or there are fewer samples than coefficients on an edge.
+            NonFiniteError: NaN or infinity among the samples.
+        """
+        return self.basis.update_grid(x, grid_eps)
 
     def freeze(self) -> FrozenKANLayer:
         """The layer for inference, its coefficients computed once; later changes of this layer do not reach it."""

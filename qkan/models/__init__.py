@@ -16,6 +16,7 @@ from qkan.models.lstm import (
     QKANGRUCell,
     QKANLSTMCell,
 )
+from qkan.models.mixture import fit_mixture
 from qkan.models.mlp import MLP
 from qkan.models.qckan import QCKANNet
 from qkan.models.replace import Replacement, replace_mlp
@@ -42,6 +43,7 @@ __all__ = [
     "Replacement",
     "TensorNetworkQNN",
     "distil",
+    "fit_mixture",
     "load",
     "replace_mlp",
 ]

@@ -61,7 +61,7 @@ class LogisticKAN(KAN):
         """
         check_choice("class_weight", class_weight, ("balanced", None))
         if class_weight is not None:
-            options.setdefault("loss_fn", _weighted(_balanced(dataset, self.classes)))
+            options.setdefault("loss_fn", weighted_cross_entropy(_balanced(dataset, self.classes)))
         options.setdefault("loss_fn", cross_entropy)
         return super().fit(dataset, **options)
 
@@ -218,7 +218,7 @@ def _balanced(dataset: Any, classes: int) -> Tensor:
     return counts.sum() / (classes * counts)
 
 
-def _weighted(weights: Tensor) -> Any:
+def weighted_cross_entropy(weights: Tensor) -> Any:
     """Cross-entropy with a weight for each class."""
 
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ def dependence(
     reference: Tensor | np.ndarray | None = None,
     name: str | None = None,
     classes: Sequence[str] | None = None,
+    origin: float = 0.0,
+    unit: float = 1.0,
 ) -> Any:
     """The function of one feature, with a row and its neighbours marked on it.
 
@@ -39,6 +41,8 @@ def dependence(
         reference: rows that give range and mean; the inputs of the last fit if ``None``.
         name: of the feature, for the axis.
         classes: names of the classes.
+        origin: of the axis: where the feature is 0, in units of the table it comes from.
+        unit: length of 1 of the feature in those units, its standard deviation for instance.
 
     Returns:
         A matplotlib ``Figure``; nothing is shown or written.
@@ -51,11 +55,13 @@ def dependence(
     axes = figure.subplots()
     marks = [(neighbours, 18, "o"), (None if row is None else _one(row), 60, "*")]
     for output, label in enumerate(labels[-1:] if model.classes == 2 else labels):
-        (line,) = axes.plot(values.cpu(), curves[:, output].cpu(), label=label)
+        (line,) = axes.plot(origin + unit * values.cpu(), curves[:, output].cpu(), label=label)
         for rows, size, marker in marks:
             if rows is not None:
                 heights = model.contributions(rows, reference)[:, output, feature].cpu()
-                axes.scatter(rows[:, feature], heights, s=size, marker=marker, color=line.get_color(), zorder=3)
+                axes.scatter(
+                    origin + unit * rows[:, feature], heights, s=size, marker=marker, color=line.get_color(), zorder=3
+                )
     axes.axhline(0.0, color="grey", lw=0.6)
     axes.set(xlabel=name or f"feature {feature}", ylabel="contribution to the logit")
     if model.classes > 2 or classes is not None:

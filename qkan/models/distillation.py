@@ -117,7 +117,7 @@ def _student(
 def _fit(old: KANLayer, new: KANLayer, x: Tensor, steps: int, seeds: list[int]) -> None:
     """Fit the edges of ``new`` to those of ``old`` on the rows x, and its bias to what is left."""
     target = old.edges(x)
-    if isinstance(new.basis, ClassicalBasis) and new.config()["scale"] != "both":
+    if isinstance(new.basis, ClassicalBasis) and new.basis.folds and new.config()["scale"] != "both":
         _solve(new, x, target)
     else:
         _descend(new, x, target, steps, seeds)

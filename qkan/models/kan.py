@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 
 from qkan import bases
 from qkan._random import spawn
-from qkan.bases import Basis, Daruan
+from qkan.bases import Basis, Daruan, Mixture
 from qkan.errors import ModelFileError, OptionError, check_positive
 from qkan.layers import KANLayer
 from qkan.models import symbolic
 from qkan.models.attribution import Attribution, attribute
 from qkan.models.base import Network, saved_as_own_kind
+from qkan.models.grid import GridReport, update_grid
 from qkan.models.pruning import Pruning, prune
 from qkan.models.symbolic import SymbolicReport
 
@@ -39,6 +41,8 @@ class KAN(Network):
         seed: of local generators; ``None`` draws fresh entropy.
         device: where the parameters live; torch's default if ``None``.
         symbolic: per layer, the edges that are functions of a formula (see :class:`~qkan.KANLayer`).
+        layer_options: per layer, options that differ from those above, such as ``[{"basis": "fourier", "degree": 3},
+            {}]``. A layer that names a basis takes none of the options of the basis above.
         **basis_options: further options of the basis, e.g. ``grid_range=(-3, 3)`` or ``degree=8``.
 
     Shapes: x (..., width[0]) -> (..., width[-1]).
@@ -64,6 +68,7 @@ class KAN(Network):
         seed: int | None = None,
         device: str | torch.device | None = None,
         symbolic: Sequence[Sequence] | None = None,
+        layer_options: Sequence[dict[str, Any]] | None = None,
         **basis_options: Any,
     ):
         super().__init__()
@@ -71,14 +76,16 @@ class KAN(Network):
         basis_options |= {name: value for name, value in (("grid", grid), ("k", k)) if value is not None}
         seeds = spawn(seed, len(self.width) - 1)
         formulas = [None] * len(seeds) if symbolic is None else symbolic
-        if len(formulas) != len(seeds):
-            raise OptionError(f"symbolic lists {len(formulas)} layers, but width={self.width} has {len(seeds)}.")
-        self.layers = nn.ModuleList(  # type: ignore[assignment]
-            KANLayer(
-                n, m, basis, base=base, scale=scale, bias=bias, init=init, seed=own, symbolic=edges, **basis_options
-            )
-            for n, m, own, edges in zip(self.width, self.width[1:], seeds, formulas, strict=False)
-        )
+        own = [{}] * len(seeds) if layer_options is None else layer_options
+        for name, lists in (("symbolic", formulas), ("layer_options", own)):
+            if len(lists) != len(seeds):
+                raise OptionError(f"{name} lists {len(lists)} layers, but width={self.width} has {len(seeds)}.")
+        common = {"base": base, "scale": scale, "bias": bias, "init": init}
+        self.layers = nn.ModuleList()  # type: ignore[assignment]
+        for level, (n, m) in enumerate(itertools.pairwise(self.width)):
+            chosen = {} if "basis" in own[level] else {"basis": basis, **basis_options}
+            chosen = common | chosen | own[level]
+            self.layers.append(KANLayer(n, m, **chosen, seed=seeds[level], symbolic=formulas[level]))  # type: ignore
         if device is not None:
             self.to(device)
 
@@ -108,6 +115,31 @@ class KAN(Network):
             total = total + lamb_entropy * (_entropy(size, 0) + _entropy(size, 1))
         return total
 
+    def gate_entropy(self) -> Tensor:
+        """Entropy of the gates in nats, averaged over each layer's edges and summed over the layers with a mixture.
+
+        Raises:
+            OptionError: no layer has the basis "mixture".
+        """
+        found = [layer.basis.gate_entropy() for layer in self.layers if isinstance(layer.basis, Mixture)]
+        if not found:
+            raise OptionError("gate_entropy needs a layer with basis='mixture'.")
+        return torch.stack(found).sum()
+
+    def select(self) -> KAN:
+        """A copy in which every layer with a mixture keeps its chosen bases only; see :meth:`qkan.KANLayer.select`.
+
+        Raises:
+            OptionError: no layer has the basis "mixture".
+        """
+        if not any(isinstance(layer.basis, Mixture) for layer in self.layers):
+            raise OptionError("select needs a layer with basis='mixture'.")
+        chosen = copy.deepcopy(self)
+        chosen.layers = nn.ModuleList(  # type: ignore[assignment]
+            layer.select() if isinstance(layer.basis, Mixture) else copy.deepcopy(layer) for layer in self.layers
+        )
+        return chosen
+
     def refine(self, size: int) -> KAN:
         """A network with a finer basis in every layer and the same function (see the basis's ``refine``).
 
@@ -119,6 +151,25 @@ class KAN(Network):
             layer.refine(size) for layer in self.layers
         )
         return finer
+
+    def update_grid(self, x: Rows = None, grid_eps: float = 0.02) -> GridReport:
+        """Move the grids of all layers to samples x (rows, n) and keep the functions there, in place, as pykan does.
+
+        Without x, to the inputs of the last :meth:`fit`; see :func:`qkan.models.grid.update_grid` and the basis's
+        method. An optimiser at work has to be made anew afterwards; ``fit(update_grid=True)`` does so.
+
+        Args:
+            x: samples.
+            grid_eps: share of equal spacing in the new grid; 0.02 as in pykan.
+
+        Returns:
+            The relative residual and ranks of every layer, and the relative change of the outputs.
+
+        Raises:
+            OptionError: no x, and the network has not been fitted; the basis has no grid to update; or too few samples.
+            NonFiniteError: NaN or infinity among the samples.
+        """
+        return update_grid(self, self._rows(x, "update_grid"), grid_eps)
 
     def compile_inference(self) -> nn.Sequential:
         """The network for inference, every layer frozen: where layers fold into coefficients, no circuit runs any more.
@@ -209,13 +260,15 @@ class KAN(Network):
         labels = None if y is None else torch.as_tensor(y)
         return symbolic.auto_symbolic(self, self._rows(x, "auto_symbolic"), labels, **options)
 
-    def symbolic_formula(self, variables: Sequence[str] | None = None, digits: int | None = 4) -> list[Any]:
+    def symbolic_formula(
+        self, variables: Sequence[str] | None = None, digits: int | None = 4, normalizer: Any = None
+    ) -> list[Any]:
         """The network as SymPy expressions, one per output; see :func:`qkan.models.symbolic.symbolic_formula`.
 
         Raises:
             OptionError: an edge is neither symbolic nor pruned.
         """
-        return symbolic.symbolic_formula(self, variables, digits)
+        return symbolic.symbolic_formula(self, variables, digits, normalizer)
 
     def _rows(self, x: Rows, what: str) -> Tensor:
         """Rows x as a tensor, or the inputs seen in the last fit."""
@@ -232,7 +285,9 @@ class KAN(Network):
     # -- saving ------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        found = {"width": list(self.width), **_structure(self.layers[0])}
+        own = [_structure(layer) for layer in self.layers]
+        alike = all(one == own[0] for one in own)
+        found = {"width": list(self.width), **(own[0] if alike else {"layer_options": own})}
         formulas = [layer.config().get("symbolic", []) for layer in self.layers]
         return found | {"symbolic": formulas} if any(formulas) else found
 
@@ -249,8 +304,6 @@ class KAN(Network):
                     f"the basis class {type(layer.basis).__name__} is not registered under a name of its own; decorate "
                     "it with qkan.bases.register(name), so that loading finds it."
                 )
-        if any(_structure(layer) != _structure(self.layers[0]) for layer in self.layers):
-            raise ModelFileError("the layers have different bases or options; only networks of one kind can be saved.")
         super().save(path)
 
 

@@ -173,7 +173,12 @@ def auto_symbolic(
     return SymbolicReport(work.to(next(model.parameters()).dtype), table, before, after)
 
 
-def symbolic_formula(model: KAN, variables: Sequence[str] | None = None, digits: int | None = 4) -> list[Any]:
+def symbolic_formula(
+    model: KAN,
+    variables: Sequence[str] | None = None,
+    digits: int | None = 4,
+    normalizer: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> list[Any]:
     """The network as SymPy expressions, one per output.
 
     Args:
@@ -181,9 +186,11 @@ def symbolic_formula(model: KAN, variables: Sequence[str] | None = None, digits:
         variables: names of the inputs; x_1, x_2, … if ``None``.
         digits: significant digits of the numbers. Constants smaller than 10^-digits of the largest factor beside them
             are left out. ``None`` keeps everything, for evaluation.
+        normalizer: means and scales (n,) each, where the network was trained on (x - mean)/scale: the formula is then
+            one of x.
 
     Raises:
-        OptionError: an edge is not symbolic, or there is not one name per input.
+        OptionError: an edge is not symbolic, or there is not one name, mean and scale per input.
     """
     import sympy
 
@@ -191,6 +198,11 @@ def symbolic_formula(model: KAN, variables: Sequence[str] | None = None, digits:
     if len(names) != model.width[0]:
         raise OptionError(f"variables has {len(names)} names, but the network has {model.width[0]} inputs.")
     nodes: list[Any] = [sympy.Symbol(name, real=True) for name in names]
+    if normalizer is not None:
+        means, scales = ([float(value) for value in part] for part in normalizer)
+        if not len(means) == len(scales) == len(nodes):
+            raise OptionError(f"normalizer has {len(means)} means and {len(scales)} scales for {len(nodes)} inputs.")
+        nodes = [(node - mean) / scale for node, mean, scale in zip(nodes, means, scales, strict=True)]
     for level, layer in enumerate(model.layers):
         nodes = _layer_formula(layer, level, nodes)
     return nodes if digits is None else [_readable(node, digits) for node in nodes]

@@ -27,11 +27,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import qkan
 from qkan.bases import Basis, FeatureBasis
-from qkan.errors import RefineError, ShapeError
+from qkan.errors import OptionError, RefineError, RefineWarning, ShapeError
 
 SIZES = (1, 3, 8)
 #: bfloat16 keeps 8 significant bits, so rounding to nearest changes a number by at most this fraction.
@@ -51,6 +54,36 @@ def stratified_normal(count: int, seed: int) -> Tensor:
     """
     strata = torch.arange(count, dtype=torch.float64) + uniform((count,), 0.0, 1.0, seed)
     return torch.special.ndtri(strata / count)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the largest number of elements in any tensor made while it is active."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.elements = max([self.elements, *sizes])
+        return result
+
+
+def largest_tensors(basis: Basis, rows: int) -> tuple[int, int]:
+    """Elements of the largest tensor made and of the largest saved, in a forward and backward pass."""
+    local = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, basis.in_features, generator=local, requires_grad=True)
+    saved = []
+
+    def note(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with LargestTensor() as made, saved_tensors_hooks(note, lambda tensor: tensor):
+        basis(x).square().sum().backward()
+    assert x.grad is not None
+    return made.elements, max(saved)
 
 
 class ForwardAndEdges(torch.nn.Module):
@@ -73,8 +106,10 @@ class BasisContract:
         interior: range of random inputs.
         anchors: special inputs such as knots and ends of the domain.
         anchor_tolerance: of values at the anchors and outside, where it may be harder to be exact.
-        refine_size: a size to which refining preserves the function; ``None`` if the basis must refuse.
-        refine_refused: pattern in the message of a refusal.
+        refine_size: a size to which refining preserves the function; ``None`` if the larger basis does not hold it.
+        refine_approximately: then a size to which it is refined with a warning, and
+        refine_change: a bound of the relative change.
+        refine_refused: pattern in the message of a refusal; ``None`` where none is expected.
         per_edge: the forward pass makes a tensor (batch, m, n), so that large widths are left out.
         slope_has_moment: E[φ'²] is finite.
     """
@@ -84,7 +119,9 @@ class BasisContract:
     anchors: ClassVar[tuple[float, ...]] = (0.0,)
     anchor_tolerance: ClassVar[float] = 1e-12
     refine_size: ClassVar[int | None] = None
-    refine_refused: ClassVar[str] = "."
+    refine_approximately: ClassVar[int | None] = None
+    refine_change: ClassVar[float] = 0.2
+    refine_refused: ClassVar[str | None] = None
     per_edge: ClassVar[bool] = False
     slope_has_moment: ClassVar[bool] = True
 
@@ -351,25 +388,58 @@ class BasisContract:
 
     def test_refining_keeps_the_function_or_is_refused(self):
         basis: Any = self.double(2, 3)
-        if self.refine_size is None:
+        if self.refine_refused is not None:
             with pytest.raises(RefineError, match=self.refine_refused):
                 basis.refine(100)
             return
+        if self.refine_size is None:
+            pytest.skip("the larger basis does not hold the smaller one")
         x = self._wide_inputs()
         before = basis.edges(x).detach()
         finer = basis.refine(self.refine_size)
         assert type(finer) is type(basis)
         assert finer.num_features > basis.num_features
         assert all(p.requires_grad and p.dtype == torch.float64 for p in finer.parameters())
+        assert finer.refine_residual < 1e-9
         assert_close(finer.edges(x), before, rtol=0, atol=1e-6)
         assert_close(basis.edges(x), before, rtol=0, atol=0)
 
     def test_refining_in_float64_keeps_float64_precision(self):
         if self.refine_size is None:
-            pytest.skip("this basis cannot be refined")
+            pytest.skip("the larger basis does not hold the smaller one")
         basis = self.double(2, 3)
         x = self._wide_inputs()
         assert_close(basis.refine(self.refine_size).edges(x), basis.edges(x), rtol=0, atol=1e-10)
+
+    def test_refining_without_nesting_warns_and_tells_the_change(self):
+        if self.refine_size is not None or self.refine_refused is not None:
+            pytest.skip("refining is exact or refused")
+        assert self.refine_approximately is not None
+        basis: Any = self.double(2, 3)
+        with pytest.warns(RefineWarning):
+            finer = basis.refine(self.refine_approximately)
+        assert finer.num_features > basis.num_features
+        assert all(p.requires_grad and p.dtype == torch.float64 for p in finer.parameters())
+        x = torch.linspace(*self.interior, 2001, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+        before = basis.edges(x).detach()
+        change = float((finer.edges(x).detach() - before).norm() / before.norm())
+        assert change == pytest.approx(finer.refine_residual, rel=0.1, abs=1e-10)
+        assert change < self.refine_change
+
+    def test_updating_the_grid_keeps_the_function_on_the_samples(self):
+        basis = self.double(2, 3)
+        if not basis.adapts_grid:
+            with pytest.raises(OptionError, match="has no grid to update"):
+                basis.update_grid(self.inputs(50, 2))
+            return
+        low, high = self.interior
+        x = uniform((2000, 2), low, high)
+        before = basis.edges(x).detach()
+        report = basis.update_grid(x)
+        change = float((basis.edges(x).detach() - before).norm() / before.norm())
+        assert change == pytest.approx(report.residual, rel=1e-3, abs=1e-9)
+        assert change < 0.2
+        assert_close(basis.edges(x), self.dense_reference(basis, x), rtol=0, atol=1e-9)
 
     # -- statistics ------------------------------------------------------------------------------------------------
 

@@ -174,3 +174,15 @@ def test_picture(tmp_path):
         forecast_intervals(windows.test.time, test[1], [])
     with pytest.raises(ShapeError, match=r"78 times, 78 targets and intervals of lengths \[3\]"):
         forecast_intervals(windows.test.time, test[1], [Intervals("x", 0.9, *np.zeros((3, 3)))])
+
+
+def test_another_unit_moves_forecast_and_ends_and_keeps_coverage():
+    windows = make_windows(damped_pendulum(), 8)
+    predict = fit_autoregression(pair(windows.train), pair(windows.validation), orders=[1])
+    one = split_conformal(predict, pair(windows.validation), windows.test.inputs)
+    own = one.in_unit(windows.inverse_targets)
+    np.testing.assert_allclose(own.predictions, windows.inverse_targets(predict(windows.test.inputs)[:, 0]))
+    assert own.median_width == pytest.approx(one.median_width * float(windows.scaler.scale[0]))
+    covered = own.covered(windows.inverse_targets(windows.test.targets))
+    np.testing.assert_array_equal(covered, one.covered(windows.test.targets))
+    assert (own.method, own.level) == (one.method, one.level)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from qkan.bases import AF
-from qkan.errors import OptionError
+from qkan.errors import OptionError, RefineError
 from qkan.testing import BasisContract
 
 SIGMA = {
@@ -62,7 +62,7 @@ class TestDefault(BasisContract):
     layer_options: ClassVar = {"basis": "af"}
     anchors = (-1.0, -0.2, 1.0)
     anchor_tolerance = 1e-11
-    refine_refused = "do not contain the wider ones"
+    refine_size = 10
 
     def make_basis(self, in_features, out_features, **kw):
         return AF(in_features, out_features, **kw)
@@ -77,7 +77,7 @@ class TestClampedTanh(BasisContract):
         "extend": "clamp",
     }  # fmt: skip
     anchors = (-1.0, 0.0, 1.0)
-    refine_refused = "cannot be refined to grid=100"
+    refine_size = 5
 
     def make_basis(self, in_features, out_features, **kw):
         options = {name: value for name, value in self.layer_options.items() if name != "basis"}
@@ -98,6 +98,23 @@ def test_values_are_those_of_the_formulas(x, activation, combine, normalise):
     basis = AF(activation=activation, combine=combine, normalise=normalise, seed=0).double()
     found = basis.features(torch.tensor([x], dtype=torch.float64))[0].numpy()
     np.testing.assert_allclose(found, dense_features(basis, np.array(x)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("normalise", ["l2", "layer", None])
+def test_the_functions_of_several_grids_are_those_of_each(normalise):
+    x = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    both = AF(coarser=[2], grid=5, normalise=normalise, seed=0).double().features(x)
+    parts = [AF(grid=grid, normalise=normalise, seed=0).double().features(x) for grid in (2, 5)]
+    assert_close(both, torch.cat(parts, -1), rtol=1e-12, atol=1e-12)
+
+
+def test_refining_again_keeps_every_grid():
+    basis = AF(2, 2, grid=3, seed=0).double()
+    finer = basis.refine(6).refine(12)
+    assert (finer.coarser, finer.num_features) == ([3, 6], 6 + 9 + 15)
+    assert basis.refine(3).config() == basis.config()
+    with pytest.raises(RefineError, match="grid=2 is below the present 3"):
+        basis.refine(2)
 
 
 @settings(max_examples=30)

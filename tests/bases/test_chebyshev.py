@@ -99,6 +99,14 @@ def test_gradients_are_finite_everywhere(dtype, extend):
     assert bool(gradient.isfinite().all())
 
 
+def test_degrees_too_high_for_float32_are_refused():
+    z = torch.cos(torch.rand(2000, generator=torch.Generator().manual_seed(0)) * np.pi)
+    exact = features(z.double(), degree=400, extend="clamp")
+    assert float((features(z, degree=400, extend="clamp").double() - exact).abs().max()) < 1.5e-3
+    with pytest.raises(OptionError, match="degree=401 is too high for float32: choose at most 400"):
+        Chebyshev(degree=401)
+
+
 def test_slope_at_one_is_the_square_of_the_degree():
     z = torch.tensor([1.0], dtype=torch.float64)
     _, slopes = features_and_slopes(z, extend="linear")

@@ -6,13 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from qkan.bases import Daruan
 from qkan.kernels import spectral
+from qkan.testing import basis_contract
 from qkan.testing.basis_contract import uniform
 
 BASES = {"unit": 1, "binary": 2, "ternary": 3}
@@ -102,34 +100,9 @@ def test_noise_in_node_values_is_not_amplified(x, frequencies, seed):
 # -- memory --------------------------------------------------------------------------------------------------------
 
 
-class LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements in any tensor made while it is active."""
-
-    def __init__(self):
-        super().__init__()
-        self.elements = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self.elements = max([self.elements, *sizes])
-        return result
-
-
 def largest_tensors(**options: object) -> tuple[int, int]:
     """Elements of the largest tensor made and of the largest saved, in a forward and backward pass."""
-    basis = Daruan(17, 41, seed=0, **options)
-    x = torch.randn(64, 17, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    saved = []
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        saved.append(tensor.numel())
-        return tensor
-
-    with LargestTensor() as made, saved_tensors_hooks(note, lambda tensor: tensor):
-        basis(x).square().sum().backward()
-    assert x.grad is not None
-    return made.elements, max(saved)
+    return basis_contract.largest_tensors(Daruan(17, 41, seed=0, **options), 64)
 
 
 PER_EDGE = 64 * 17 * 41  # batch x n x m; with K = 27, features have 64·17·27 and node values 41·17·27 elements

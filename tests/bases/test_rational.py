@@ -50,6 +50,7 @@ class RationalContract(BasisContract):
         x = self._wide_inputs()
         finer = basis.refine(self.refine_size)
         assert len(finer.a) == self.refine_size + 1 > len(basis.a)
+        assert finer.numerator - finer.denominator == basis.numerator - basis.denominator
         assert all(p.requires_grad and p.dtype == torch.float64 for p in finer.parameters())
         assert_close(finer.edges(x), basis.edges(x), rtol=0, atol=1e-12)
 

@@ -44,7 +44,7 @@ class TestLinear(BasisContract):
     layer_options: ClassVar = {"basis": "rbf"}
     interior = (-2.0, 2.0)
     anchors = (-2.0, -10 / 7, -2 / 7, 2 / 7, 2.0)
-    refine_refused = "narrower Gaussians do not contain the wider ones"
+    refine_size = 12
 
     def make_basis(self, in_features, out_features, **kw):
         return RBF(in_features, out_features, **kw)
@@ -57,7 +57,7 @@ class TestZeroTwoCentres(BasisContract):
     layer_options: ClassVar = {"basis": "rbf", "grid": 2, "grid_range": [-1, 2], "extend": "zero"}
     interior = (-1.0, 2.0)
     anchors = (-1.0, 2.0)
-    refine_refused = "cannot be refined to 100 centres"
+    refine_size = 3
 
     def make_basis(self, in_features, out_features, **kw):
         return RBF(in_features, out_features, grid=2, grid_range=(-1, 2), extend="zero", **kw)
@@ -70,7 +70,7 @@ class TestSwitch(BasisContract):
     layer_options: ClassVar = {"basis": "rswaf"}
     interior = (-2.0, 2.0)
     anchors = (-2.0, -2 / 7, 2.0)
-    refine_refused = "narrower switch activations do not contain the wider ones"
+    refine_size = 15
 
     def make_basis(self, in_features, out_features, **kw):
         return RSWAF(in_features, out_features, **kw)
@@ -83,7 +83,7 @@ class TestNarrowSecant(BasisContract):
     layer_options: ClassVar = {"basis": "sech", "bandwidth": 0.7, "extend": "clamp", "grid": 5}
     interior = (-2.0, 2.0)
     anchors = (-2.0, -1.0, 0.0, 2.0)
-    refine_refused = "narrower secants do not contain the wider ones"
+    refine_size = 10
 
     def make_basis(self, in_features, out_features, **kw):
         return Sech(in_features, out_features, bandwidth=0.7, extend="clamp", grid=5, **kw)
@@ -148,16 +148,34 @@ def test_clamp_is_flat_and_zero_dies_out():
     assert float(fading(far)[1].detach().abs().max()) == 0
 
 
-@pytest.mark.parametrize("size", [3, 8, 16])
-def test_refining_is_always_refused(size):
-    with pytest.raises(RefineError, match=f"{size} centres"):
-        RBF(1, 1, seed=0).refine(size)
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("extend", ["linear", "clamp", "zero"])
+def test_the_functions_of_several_grids_are_those_of_each(kind, extend):
+    make, x = KINDS[kind], torch.linspace(-5, 5, 41, dtype=torch.float64)
+    both = make(coarser=[5], grid=9, extend=extend, seed=0).double()
+    parts = [make(grid=grid, extend=extend, seed=0).double().features(x) for grid in (5, 9)]
+    assert_close(both.features(x), torch.cat(parts, -1), rtol=0, atol=1e-14)
+
+
+def test_refining_again_keeps_every_grid():
+    basis = RBF(2, 3, grid=4, seed=0).double()
+    finer = basis.refine(6).refine(12)
+    assert (finer.coarser, finer.grid, finer.num_features) == ([4, 6], 12, 22)
+    assert float(finer.coef[..., 4:].detach().abs().max()) == 0
+    assert basis.refine(4).config() == basis.config()
+
+
+def test_a_smaller_grid_is_refused():
+    with pytest.raises(RefineError, match="grid=3 is below the present 8"):
+        RBF(1, 1, seed=0).refine(3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"grid": 1}, "at least 2"),
+        ({"coarser": 4}, "coarser=4 must be a list of whole numbers of at least 2"),
+        ({"coarser": [1]}, "coarser=1 must be a whole number of at least 2"),
         ({"extend": "tanh"}, "'linear', 'clamp', 'zero'"),
         ({"grid_range": (2, 2)}, "low < high"),
         ({"grid_range": (0, float("inf"))}, "must be finite"),

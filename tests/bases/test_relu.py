@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import qkan
 from qkan.bases import ReLUKAN
-from qkan.errors import OptionError
+from qkan.errors import OptionError, RefineError
 from qkan.testing import BasisContract
 
 
@@ -46,7 +46,7 @@ def dense_edges(basis: ReLUKAN, x: torch.Tensor) -> torch.Tensor:
 class TestLinear(BasisContract):
     layer_options: ClassVar = {"basis": "relu"}
     anchors = (-1.0, -0.2, 0.2, 1.0)
-    refine_refused = "narrower bumps do not contain the wider ones"
+    refine_size = 10
 
     def make_basis(self, in_features, out_features, **kw):
         return ReLUKAN(in_features, out_features, **kw)
@@ -58,7 +58,7 @@ class TestLinear(BasisContract):
 class TestTrainedFourthPower(BasisContract):
     layer_options: ClassVar = {"basis": "relu", "grid": 2, "k": 1, "power": 4, "trainable": True}
     anchors = (-1.0, 0.0, 1.0)
-    refine_refused = "cannot be refined to grid=100"
+    refine_size = 3
 
     def make_basis(self, in_features, out_features, **kw):
         return ReLUKAN(in_features, out_features, grid=2, k=1, power=4, trainable=True, **kw)
@@ -87,6 +87,31 @@ def test_higher_powers_are_powers_of_the_lower(power):
     assert_close(higher, square ** (power / 2), rtol=0, atol=1e-12)
 
 
+def test_the_bumps_of_several_grids_are_those_of_each():
+    x = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    both = ReLUKAN(coarser=[2], grid=5, seed=0).double().features(x)
+    parts = [ReLUKAN(grid=grid, seed=0).double().features(x) for grid in (2, 5)]
+    assert_close(both, torch.cat(parts, -1), rtol=0, atol=1e-14)
+
+
+def test_refining_keeps_trained_places():
+    basis = ReLUKAN(2, 2, grid=3, trainable=True, seed=0).double()
+    with torch.no_grad():
+        basis.centres.add_(0.1)
+        basis.raw_radii.mul_(1.1)
+    finer = basis.refine(6).refine(7)
+    x = torch.linspace(-2, 2, 41, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    assert (finer.coarser, finer.num_features) == ([3, 6], 6 + 9 + 10)
+    assert_close(finer.edges(x), basis.edges(x), rtol=0, atol=1e-14)
+    assert_close(finer.centres[:6], basis.centres, rtol=0, atol=0)
+    assert basis.refine(3).config() == basis.config()
+
+
+def test_a_smaller_grid_is_refused():
+    with pytest.raises(RefineError, match="grid=4 is below the present 5"):
+        ReLUKAN().refine(4)
+
+
 def test_training_places_does_not_change_the_start():
     x = torch.linspace(-2, 2, 21, dtype=torch.float64)
     fixed, trained = (ReLUKAN(grid=3, trainable=flag, seed=0).double().features(x) for flag in (False, True))
@@ -104,6 +129,7 @@ def test_the_layer_scales_amplitudes_only():
     [
         ({"grid": 0}, "grid=0 must be a whole number of at least 1"),
         ({"k": 0}, "at least 1"),
+        ({"coarser": [0]}, "coarser=0 must be a whole number of at least 1"),
         ({"power": 1}, "power=1 must be a whole number of at least 2"),
         ({"power": 2.5}, "power=2.5 must be a whole number"),
         ({"trainable": "yes"}, "trainable='yes' is not known"),

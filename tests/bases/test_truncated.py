@@ -11,16 +11,18 @@ from torch.testing import assert_close
 
 import qkan
 from qkan.bases import RBF, BSpline, TruncatedPower
+from qkan.bases._chunks import CHUNK
 from qkan.errors import OptionError, RefineError
 from qkan.testing import BasisContract
+from qkan.testing.basis_contract import BFLOAT16_UNIT, largest_tensors, stratified_normal, uniform
 
 
 def knots_of(basis: TruncatedPower) -> np.ndarray:
-    """Inner knots in units of u, from the options or the trained gaps."""
+    """Inner knots in units of u, from the options or the trained gaps: (grid - 1,), of every edge (grid - 1, m, n)."""
     low, high = basis.grid_range
     if basis.trainable:
         gaps = np.log1p(np.exp(basis.raw_gaps.detach().double().numpy()))
-        return 2 * np.cumsum(gaps)[:-1] / gaps.sum() - 1
+        return 2 * np.moveaxis(np.cumsum(gaps, -1)[..., :-1] / gaps.sum(-1, keepdims=True), -1, 0) - 1
     if basis.given_knots is not None:
         return 2 * (np.array(basis.given_knots) - low) / (high - low) - 1
     return 2 * np.arange(1, basis.grid) / basis.grid - 1
@@ -67,9 +69,62 @@ class TestTrainedKnots(BasisContract):
         return dense_edges(basis, x)
 
 
+class EdgeKnots(BasisContract):
+    """Knots of every edge's own."""
+
+    options: ClassVar[dict] = {}
+    per_edge = True
+
+    def make_basis(self, in_features, out_features, **kw):
+        return TruncatedPower(in_features, out_features, trainable="edge", **self.options, **kw)
+
+    def dense_reference(self, basis, x):
+        return dense_edges(basis, x)
+
+    def bfloat16_bound(self, basis, x):
+        """Terms are added in float32 and rounded once, but powers of u may cancel."""
+        u = basis._argument(x)
+        powers = (basis._powers(u).unsqueeze(-3) * basis.coef[..., : basis.k + 1]).abs().sum(-1)
+        return (
+            4
+            * BFLOAT16_UNIT
+            * (
+                powers
+                + (basis._beyond(u.unsqueeze(-2), basis.inner_knots()) * basis.coef[..., basis.k + 1 :]).abs().sum(-1)
+            )
+        )
+
+    @staticmethod
+    def _sampled_moments(basis):
+        """E[B²] and E[B'²] of every feature, averaged over edges: one edge at a time as a basis with shared knots."""
+        points, sums = stratified_normal(10_000, seed=11), []
+        for gaps in basis.raw_gaps.detach().flatten(0, 1):
+            config = {**basis.config(), "trainable": True}
+            one = TruncatedPower(1, 1, **config, seed=0).double()
+            with torch.no_grad():
+                one.raw_gaps.copy_(gaps)
+            samples = torch.func.jvp(one.features, (points,), (torch.ones_like(points),))
+            sums.append([sample.detach().square().mean(0) for sample in samples])
+        return tuple(torch.stack(part).mean(0) for part in zip(*sums, strict=True))
+
+
+class TestEdgeCubic(EdgeKnots):
+    layer_options: ClassVar = {"basis": "truncated_power", "trainable": "edge"}
+    anchors = (-1.0, 0.1, 1.0)
+    refine_size = 8
+
+
+class TestEdgeLinearClamp(EdgeKnots):
+    options: ClassVar = {"grid": 3, "k": 2, "grid_range": (0, 3), "knots": [0.5, 2.0], "extend": "clamp"}
+    layer_options: ClassVar = {"basis": "truncated_power", "trainable": "edge", **options}
+    interior = (0.0, 3.0)
+    anchors = (0.0, 1.0, 3.0)
+    refine_size = 4
+
+
 SPLINES = {
-    "grid": st.integers(1, 8),
     "k": st.integers(1, 4),
+    "more": st.integers(0, 6),
     "low": st.floats(-5, 5),
     "length": st.floats(0.5, 10),
     "extend": st.sampled_from(["linear", "clamp"]),
@@ -82,8 +137,8 @@ def wide(low: float, length: float) -> torch.Tensor:
 
 @settings(max_examples=30)
 @given(**SPLINES)
-def test_b_splines_become_truncated_powers_and_back(grid, k, low, length, extend):
-    splines = BSpline(2, 3, grid=grid, k=k, grid_range=(low, low + length), extend=extend, seed=0).double()
+def test_b_splines_become_truncated_powers_and_back(k, more, low, length, extend):
+    splines = BSpline(2, 3, grid=k + more, k=k, grid_range=(low, low + length), extend=extend, seed=0).double()
     powers = TruncatedPower.from_bspline(splines)
     x = wide(low, length)
     scale = 1 + float(splines.edges(x).detach().abs().max())
@@ -94,8 +149,14 @@ def test_b_splines_become_truncated_powers_and_back(grid, k, low, length, extend
 
 
 @settings(max_examples=20)
-@given(grid=st.integers(1, 6), more=st.integers(0, 7), k=st.integers(1, 3), trainable=st.booleans())
-def test_refining_is_exact_for_every_size(grid, more, k, trainable):
+@given(
+    inner=st.integers(0, 5),
+    more=st.integers(0, 7),
+    k=st.integers(1, 3),
+    trainable=st.sampled_from([True, False, "edge"]),
+)
+def test_refining_is_exact_for_every_size(inner, more, k, trainable):
+    grid = k + inner
     basis = TruncatedPower(2, 2, grid=grid, k=k, trainable=trainable, seed=0).double()
     x = wide(-1, 2)
     finer = basis.refine(grid + more)
@@ -106,12 +167,73 @@ def test_refining_is_exact_for_every_size(grid, more, k, trainable):
 @settings(max_examples=30)
 @given(gaps=st.lists(st.floats(-30, 30), min_size=2, max_size=6))
 def test_trained_knots_stay_ordered_and_inside(gaps):
-    basis = TruncatedPower(grid=len(gaps), trainable=True, seed=0).double()
+    basis = TruncatedPower(grid=len(gaps), k=2, trainable=True, seed=0).double()
     with torch.no_grad():
         basis.raw_gaps.copy_(torch.tensor(gaps))
     knots = basis.inner_knots().detach()
     assert bool((knots.diff() >= 0).all())
     assert bool((knots.abs() <= 1).all())
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 100), grid=st.integers(3, 7), extend=st.sampled_from(["linear", "clamp"]))
+def test_shared_knots_wherever_they_are_become_grid_points(seed, grid, extend):
+    basis = TruncatedPower(2, 3, grid=grid, trainable=True, grid_range=(-2, 1), extend=extend, seed=seed).double()
+    with torch.no_grad():
+        basis.raw_gaps.add_(uniform((grid,), -0.3, 0.3, seed=seed))
+    splines = basis.to_bspline()
+    x = wide(-2, 3)
+    assert_close(splines.edges(x), basis.edges(x), rtol=0, atol=1e-7)
+    inner = splines.grid_points()[:, 1:-1]
+    assert_close(inner, (-2 + 1.5 * (basis.inner_knots().detach() + 1)).expand(2, -1), rtol=0, atol=1e-9)
+
+
+def test_edges_train_knots_of_their_own():
+    basis = TruncatedPower(1, 2, grid=4, k=1, trainable="edge", seed=0).double()
+    x = torch.linspace(-1, 1, 101, dtype=torch.float64).unsqueeze(-1)
+    places = torch.tensor([-0.6, 0.55], dtype=torch.float64)
+    y = torch.relu(x - places)
+    optimiser = torch.optim.LBFGS(basis.parameters(), max_iter=400, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        loss = (basis(x) - y).square().mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    knots = basis.inner_knots().detach()[:, 0]
+    assert float((basis(x) - y).detach().square().mean()) < 1e-6
+    assert float((knots - places.unsqueeze(-1)).abs().amin(-1).max()) < 0.02
+    assert bool((knots.diff() > 0).all())
+
+
+def test_no_tensor_has_a_number_for_every_row_and_edge():
+    basis = TruncatedPower(17, 41, trainable="edge", seed=0)
+    made, saved = largest_tensors(basis, 1000)
+    assert CHUNK < 17 * 41 * 4 * 1000 / 5
+    assert max(made, saved) <= max(CHUNK, 1000 * 41, 1000 * 17 * 4)
+
+
+def test_chunks_change_neither_values_nor_gradients():
+    basis = TruncatedPower(17, 41, trainable="edge", seed=0).double()
+    x, weight = uniform((300, 17), -2, 2).requires_grad_(), uniform((41, 17), -1, 1).requires_grad_()
+    assert len(x) * 17 * 41 * 4 > 2 * CHUNK
+    leaves, results = [x, weight, *basis.parameters()], []
+    for value in (basis(x, weight), (basis.edges(x) * weight).sum(-1)):
+        results.append([value, *torch.autograd.grad(value.sin().sum(), leaves)])
+    for mine, plain in zip(*results, strict=True):
+        assert_close(mine, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_a_layer_with_knots_of_every_edge_is_no_matrix_product():
+    layer = qkan.KANLayer(3, 2, "truncated_power", trainable="edge", seed=0)
+    with pytest.raises(OptionError, match="not features times coefficients"):
+        layer.features(torch.zeros(4, 3))
+    with pytest.raises(OptionError, match="no features common to all edges"):
+        layer.basis.features(torch.zeros(4, 3))
+    x = uniform((20, 3), -2, 2).float()
+    assert_close(layer.freeze()(x), layer(x).detach())
 
 
 def test_refining_a_uniform_grid_by_a_multiple_keeps_it_uniform():
@@ -127,10 +249,12 @@ def test_the_layer_scales_amplitudes_only():
 
 
 def test_a_translation_that_would_not_be_exact_is_refused():
-    with pytest.raises(OptionError, match="equally spaced, fixed knots"):
-        TruncatedPower(trainable=True).to_bspline()
-    with pytest.raises(OptionError, match="equally spaced, fixed knots"):
-        TruncatedPower(grid=2, knots=[0.5]).to_bspline()
+    with pytest.raises(OptionError, match="knots on every edge are not B-splines"):
+        TruncatedPower(trainable="edge").to_bspline()
+    moved = BSpline(2, 1, seed=0)
+    moved.update_grid(uniform((20, 2), -1, 1))
+    with pytest.raises(OptionError, match="moved to data have other knots for every input"):
+        TruncatedPower.from_bspline(moved)
     with pytest.raises(OptionError, match="dies out outside its grid"):
         TruncatedPower.from_bspline(BSpline(extend="zero"))
     with pytest.raises(OptionError, match="needs a BSpline basis, not a RBF"):
@@ -150,7 +274,9 @@ def test_a_translation_that_would_not_be_exact_is_refused():
         ({"grid": 3, "knots": ["a", 1]}, "must be a list of numbers"),
         ({"grid": 3, "knots": [0.1, float("nan")]}, "must ascend strictly"),
         ({"extend": "zero"}, "'linear', 'clamp'"),
-        ({"trainable": "edge"}, "trainable='edge' is not known"),
+        ({"trainable": "all"}, "trainable='all' is not known; choose one of True, False, 'edge'"),
+        ({"grid": 2, "k": 3}, "k=3 is above grid=2"),
+        ({"grid": 3, "knots": [0.5, 0.5]}, "must ascend strictly"),
     ],
 )
 def test_bad_options_are_explained(options, message):

@@ -178,7 +178,7 @@ def test_constant_target(tmp_path, frame):
 @pytest.mark.parametrize("values", [np.arange(30), np.linspace(0, 1, 30)])
 def test_regression_target(tmp_path, frame, values):
     frame["y"] = values
-    with pytest.raises(DataError, match=r"30 distinct values .* looks like regression; only classification"):
+    with pytest.raises(DataError, match=r"30 distinct values .* looks like regression; ask for it by task"):
         load_csv(write(tmp_path, frame), "y")
 
 

@@ -33,7 +33,7 @@ def test_pages_have_examples():
     assert written == sum(map(len, PAGES.values())), "a block is not closed, or is indented"
 
 
-#: Runs every page in a folder and with names of its own, but all in one process: importing takes most of the time.
+#: Runs every page with a folder and names of its own, but all in one process: importing takes most of the time.
 RUNNER = """
 import json, os, sys, traceback, warnings
 warnings.simplefilter("ignore")

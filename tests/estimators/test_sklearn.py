@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+import qkan
 from qkan.errors import OptionError
 from qkan.sklearn import KANClassifier, KANRegressor
 
@@ -45,6 +46,20 @@ def test_classifies_iris_on_unseen_rows(options):
     probabilities = classifier.predict_proba(X_test)
     assert probabilities.dtype == np.float64
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("basis", [name for name in qkan.bases.names() if "grid_range" in qkan.bases.options(name)])
+def test_grids_cover_standardised_inputs(basis):
+    network = KANClassifier(model="kan", basis=basis)._build(3, 2, 0)
+    assert {layer.basis.grid_range for layer in network.layers} == {(-3.0, 3.0)}
+    own = KANClassifier(model="kan", basis=basis, basis_options={"grid_range": (0, 1)})._build(3, 2, 0)
+    assert {layer.basis.grid_range for layer in own.layers} == {(0.0, 1.0)}
+
+
+def test_domains_of_polynomials_cover_standardised_inputs_unless_tanh_bounds_them():
+    for options, domain in (({}, (-1.0, 1.0)), ({"extend": "clamp"}, (-3.0, 3.0))):
+        network = KANRegressor(model="kan", basis="legendre", basis_options=options)._build(3, 1, 0)
+        assert network.layers[0].basis.domain == domain
 
 
 def test_regressor_competes_with_linear_regression():

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from kernel_cases import TOLERANCE, distance_from_poles, edge_case, exact_edge_sum, relative, uniform
+from rational_cases import exact_rational, rational_case
 
 from qkan import KANLayer
 from qkan.circuits import daruan
-from qkan.kernels import edge_ops, explain, program, reference, segments
+from qkan.kernels import edge_ops, explain, program, rational_ops, reference, segments
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is for Linux only")
@@ -58,34 +59,51 @@ def test_segments_and_their_gradients_are_those_of_the_circuit(ansatz):
 
 
 @needs_triton
-def test_the_kernels_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "interpreted_triton.py")]
+@pytest.mark.parametrize("file", ["interpreted_triton.py", "interpreted_rational.py"])
+def test_the_kernels_in_the_interpreter(file):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / file)]
     settings = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=settings, cwd=HERE.parents[1])
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@needs_triton
-@pytest.mark.parametrize("arccos", [False, True])
-@pytest.mark.parametrize("kernel", ["edge_sum_kernel", "edge_sum_backward_kernel"])
-def test_the_kernels_compile_for_a_device_without_atomics(kernel, arccos):
+def compile_without_atomics(function, constants, integers, types=None):
     """To machine code for compute capability 9.0; no device is needed for that."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from qkan.kernels import bloch_triton
-
-    function = getattr(bloch_triton, kernel)
-    constants = {"L": 3, "AXES": 0b101010, "AMPLITUDE": arccos, "ARCCOS": arccos, "ROWS": 256}
-    kinds = dict.fromkeys(function.arg_names, "*fp32") | dict.fromkeys(constants, "constexpr")
-    kinds |= dict.fromkeys({"batch", "first", "m", "n"} & set(function.arg_names), "i32")
+    kinds = dict.fromkeys(function.arg_names, "*fp32") | dict.fromkeys(constants, "constexpr") | (types or {})
+    kinds |= dict.fromkeys(integers & set(function.arg_names), "i32")
     places = {(function.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=function, signature=kinds, constexprs=places)
     made = triton.compile(source, target=GPUTarget("cuda", 90, 32))
     assert len(made.asm["cubin"]) > 1000
     assert "atom." not in made.asm["ptx"]
     assert "red.global" not in made.asm["ptx"]
+
+
+@needs_triton
+@pytest.mark.parametrize("arccos", [False, True])
+@pytest.mark.parametrize("kernel", ["edge_sum_kernel", "edge_sum_backward_kernel"])
+def test_the_kernels_compile_for_a_device_without_atomics(kernel, arccos):
+    from qkan.kernels import bloch_triton
+
+    constants = {"L": 3, "AXES": 0b101010, "AMPLITUDE": arccos, "ARCCOS": arccos, "ROWS": 256}
+    compile_without_atomics(getattr(bloch_triton, kernel), constants, {"batch", "first", "m", "n"})
+
+
+@needs_triton
+@pytest.mark.parametrize("numbers", ["*fp32", "*bf16"])
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("kernel", ["rational_kernel", "rational_backward_kernel"])
+def test_the_rational_kernels_compile_for_a_device_without_atomics(kernel, absolute, numbers):
+    from qkan.kernels import rational_triton
+
+    function = getattr(rational_triton, kernel)
+    constants = {"P": 5, "Q": 4, "ABSOLUTE": absolute, "ROWS": 8, "COLUMNS": 128}
+    arrays = dict.fromkeys({"x_of", "grad_of", "out_of"} & set(function.arg_names), numbers)
+    compile_without_atomics(function, constants, {"rows", "line", "width", "chunks"}, {**arrays, "far": "fp32"})
 
 
 @needs_cuda
@@ -101,6 +119,19 @@ def test_the_operator_on_cuda_equals_the_definition(readout):
     found = [y, *torch.autograd.grad(y, leaves, grad.cuda())]
     for mine, true in zip(found, exact_edge_sum(case, gates, grad, readout, False), strict=True):
         assert relative(mine.cpu(), true) < TOLERANCE
+
+
+@needs_cuda
+@pytest.mark.parametrize("form", ["A", "B"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_rational_functions_on_cuda_equal_the_definition(dtype, form):
+    tensors = rational_case(700, 300, 2, True, (5, 4))
+    tensors[0], grad = tensors[0].to(dtype), uniform((700, 300), 9).to(dtype)
+    leaves = [tensor.cuda().requires_grad_() for tensor in tensors]
+    y = rational_ops.rational(*leaves, form)
+    found = [y, *torch.autograd.grad(y, leaves, grad.cuda())]
+    for mine, exact in zip(found, exact_rational(tensors, form, grad), strict=True):
+        assert relative(mine.cpu(), exact) < max(TOLERANCE, torch.finfo(mine.dtype).eps)
 
 
 @needs_cuda

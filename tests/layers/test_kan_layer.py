@@ -1,6 +1,7 @@
 """The layer against its formula, one edge at a time, and its switches."""
 
 import copy
+import inspect
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 
 import qkan
 from qkan.bases import Basis, ClassicalBasis, _base
+from qkan.bases._base import RESERVED
 from qkan.errors import OptionError, RefineError, ShapeError
 from qkan.testing.basis_contract import uniform
 
@@ -189,8 +191,8 @@ def test_refining_a_float64_layer_keeps_its_own_parameters_exactly():
 
 
 def test_a_basis_that_cannot_be_refined_says_why():
-    with pytest.raises(RefineError, match="narrower Gaussians"):
-        layer_of("rbf").refine(12)
+    with pytest.raises(RefineError, match="do not commute with the measurement"):
+        layer_of("daruan", ansatz="real", frequencies="binary").refine(12)
 
 
 # -- names and options ---------------------------------------------------------------------------------------------
@@ -390,6 +392,26 @@ def test_a_taken_basis_name_is_refused():
         @qkan.bases.register("fourier")
         class Impostor(qkan.bases.Fourier):
             pass
+
+
+@pytest.mark.parametrize("option", ["width", "scale", "mask", "device", "symbolic"])
+def test_options_called_like_arguments_are_refused(option, registry):
+    def constructor(self, in_features=1, out_features=1, *, seed=None, **options):
+        pass
+
+    parameters = [*inspect.signature(constructor).parameters.values()][:-1]
+    parameters.append(inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=1))
+    constructor.__signature__ = inspect.Signature(parameters)
+    kind = type("Mine", (qkan.bases.Basis,), {"__init__": constructor})
+    with pytest.raises(OptionError, match=f"the option '{option}' of Mine is called like an argument of KANLayer"):
+        qkan.bases.register("mine")(kind)
+    assert "mine" not in qkan.bases.names()
+
+
+def test_the_reserved_names_are_the_arguments_of_layers_and_networks():
+    passed_on = {"self", "in_features", "out_features", "seed", "grid", "k", "basis_options"}
+    arguments = {name for cls in (qkan.KANLayer, qkan.KAN) for name in inspect.signature(cls.__init__).parameters}
+    assert set(RESERVED) == arguments - passed_on
 
 
 def test_an_unregistered_basis_class_is_not_saved_as_its_parent(tmp_path):

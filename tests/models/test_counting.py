@@ -98,8 +98,8 @@ def gaussians(x, basis):
     place, beyond = held(x, *basis.grid_range)
     slopes = basis.slopes[0 if beyond.value < 0 else 1]
     found = []
-    for centre, slope in zip(basis.centres.tolist(), slopes.tolist(), strict=True):
-        u = (place - centre) * (1 / basis.scale)
+    for centre, scale, slope in zip(basis.centres.tolist(), basis.scales.tolist(), slopes.tolist(), strict=True):
+        u = (place - centre) * (1 / scale)
         found.append((-(u * u)).call(math.exp) + beyond * slope)
     return found
 
@@ -183,7 +183,7 @@ def evaluate(layer, row):
 
 LAYERS = [
     ("bspline", {"grid": 5, "k": 3}),
-    ("bspline", {"grid": 2, "k": 3, "grid_range": (-2, 2)}),
+    ("bspline", {"grid": 3, "k": 3, "grid_range": (-2, 2)}),
     ("rbf", {"grid": 8, "grid_range": (-1, 1)}),
     ("fourier", {"degree": 1}),
     ("fourier", {"degree": 4}),
@@ -262,6 +262,12 @@ def test_what_is_not_known():
         counting.row_flops(KANLayer(2, 2, "daruan", readout="amplitude"))
     with pytest.raises(OptionError, match="not of degree k=2"):
         counting.row_flops(KANLayer(2, 2, "bspline", k=2))
+    with pytest.raises(OptionError, match="not of extend='clamp'"):
+        counting.row_flops(KANLayer(2, 2, "rbf", extend="clamp"))
+    moved = KANLayer(1, 1, "bspline", grid=3)
+    moved.basis.set_grid(torch.tensor([[-1.0, -0.2, 0.4, 1.0]]))
+    with pytest.raises(OptionError, match="not on a grid moved to data"):
+        counting.row_flops(moved)
     with pytest.raises(OptionError, match="activation='selu' is not known"):
         counting.mlp_flops(2, 2, "selu")
     with pytest.raises(OptionError, match="activation='selu' is not known"):

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import qkan
 from qkan import KAN, QKAN
-from qkan.errors import ModelFileError, OptionError, RefineError, RefineWarning, ShapeError
+from qkan.errors import ModelFileError, OptionError, RefineWarning, ShapeError
 
 MODELS = {
     "bspline": lambda: KAN([3, 4, 2], grid=4, k=2, seed=1),
@@ -80,11 +80,16 @@ def test_float64_survives_saving(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
 
-def test_networks_of_mixed_layers_are_not_saved_wrongly(tmp_path):
-    model = KAN([2, 3, 1], seed=0)
-    model.layers[0] = model.layers[0].refine(10)
-    with pytest.raises(ModelFileError, match="different bases or options"):
-        model.save(tmp_path / "m")
+def test_networks_of_mixed_layers_survive_saving(tmp_path):
+    model = KAN([2, 3, 1], layer_options=[{"basis": "fourier", "degree": 3, "base": None}, {"grid": 7}], seed=0)
+    model.layers[1] = model.layers[1].refine(14)
+    model.save(tmp_path / "m")
+    loaded, x = KAN.load(tmp_path / "m"), torch.linspace(-1, 1, 10).reshape(5, 2)
+    assert [layer.basis.name for layer in loaded.layers] == ["fourier", "bspline"]
+    assert (loaded.layers[0].base, loaded.layers[1].base, loaded.layers[1].basis.grid) == (None, "silu", 14)
+    assert torch.equal(loaded(x), model(x))
+    with pytest.raises(OptionError, match="layer_options lists 1 layers"):
+        KAN([2, 3, 1], layer_options=[{}])
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "json", "foreign", "version", "edited"])
@@ -136,14 +141,26 @@ def test_refine_keeps_the_function(model, rng):
     x = 2 * torch.randn(50, 3, generator=rng)
     name = model.layers[0].basis.name
     size = {"bspline": 8, "fourier": 5, "chebyshev": 9, "daruan": 3}.get(name, 9)
-    if name == "rbf":
-        with pytest.raises(RefineError, match="narrower Gaussians"):
-            model.refine(size)
-        return
     refined = model.refine(size)
     assert type(refined) is type(model)
     torch.testing.assert_close(refined(x), model(x), rtol=1e-4, atol=2e-5)
     assert sum(p.numel() for p in refined.parameters()) > sum(p.numel() for p in model.parameters())
+
+
+#: A size that is above the default of every basis, and nested in that of B-splines.
+LARGER = {"bspline": 10, "truncated_power": 10, "daruan": 4}
+
+
+@pytest.mark.parametrize("basis", [n for n in qkan.bases.names() if qkan.bases.get(n).__module__.startswith("qkan.")])
+def test_networks_of_every_basis_are_refined(basis, rng):
+    model = KAN([2, 3, 1], basis, seed=1).double()
+    x = 2 * torch.randn(50, 2, generator=rng, dtype=torch.float64)
+    finer = model.refine(LARGER.get(basis, 12))
+    assert sum(p.numel() for p in finer.parameters()) > sum(p.numel() for p in model.parameters())
+    assert all(layer.basis.refine_residual < 1e-9 for layer in finer.layers)
+    torch.testing.assert_close(finer(x), model(x), rtol=1e-8, atol=1e-8)
+    finer(x).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in finer.parameters())
 
 
 def test_refine_without_nesting_warns():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -159,6 +161,12 @@ def test_without_data_the_rows_of_the_last_fit_count(model, x):
 def test_bad_input_is_one_sentence(model, x):
     with pytest.raises(OptionError, match=r"edge_th=1000.0 and node_th=0.01 would remove every edge \(the largest"):
         model.prune(x, edge_th=1e3)
+    with pytest.raises(OptionError, match=r"edge_th=100.0 and node_th=1000.0 would remove every edge"):
+        model.prune(x, node_th=1e3, edge_th=1e2)
+    emptied = copy.deepcopy(model)
+    emptied.layers[0].set_mask(torch.zeros_like(emptied.layers[0].active(), dtype=torch.float32))
+    with pytest.raises(OptionError, match=r"would remove every edge|already cut off from every input"):
+        emptied.prune(x)
     with pytest.raises(OptionError, match="node_th=-1 must be zero or a positive number"):
         model.prune(x, node_th=-1)
     with pytest.raises(OptionError, match="edge_th=nan must be"):

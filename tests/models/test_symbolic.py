@@ -233,6 +233,12 @@ def test_constant_edges_become_constants(rng):
     x = torch.rand(100, 2, generator=rng, dtype=torch.float64)
     with pytest.raises(OptionError, match=r"the edge is constant on these rows \(0.7"):
         net.suggest_symbolic(0, 0, 0, x)
+    with pytest.raises(OptionError, match=r"the edge is constant on these rows \(0.7"):
+        net.fix_symbolic(0, 0, 0, "sin", x)
+    assert net.layers[0].symbolic is None  # nothing was changed
+    one_value = torch.cat([torch.ones(100, 1), x[:, 1:]], 1)
+    with pytest.raises(OptionError, match="the edge is constant on these rows"):
+        net.suggest_symbolic(0, 0, 0, one_value)
     report = net.auto_symbolic(x, steps=2)
     assert report.edges["function"].tolist() == ["x^2", "constant"]
     formula = report.model.symbolic_formula(digits=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
@@ -172,3 +173,17 @@ def test_no_trainable_parameters():
     model.requires_grad_(False)
     with pytest.raises(OptionError, match="no trainable parameters"):
         model.fit((torch.zeros(3, 2), torch.zeros(3, 1)), progress=False)
+
+
+@pytest.mark.parametrize("basis", ["bspline", "daruan", "mixture"])
+def test_the_penalty_keeps_no_activations(basis, rng):
+    """Between steps nothing with a row per training row is alive but the data and the few inputs kept for plots."""
+    rows = 263  # a size that nothing else has
+    x = torch.rand(rows, 2, generator=rng) * 2 - 1
+    model = KAN([2, 3, 1], basis, seed=0)
+    before = {name for module in model.modules() for name in vars(module)}
+    model.fit((x, x[:, :1] * x[:, 1:]), steps=3, lamb=0.1, progress=False)
+    assert {name for module in model.modules() for name in vars(module)} - before == {"_seen"}
+    gc.collect()
+    kept = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and rows in one.shape]
+    assert all(one.dim() == 2 and one.shape[1] in (1, 2) and one.grad_fn is None for one in kept)

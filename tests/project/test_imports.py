@@ -26,6 +26,7 @@ FLOORS = [
     {"models", "preprocessing"},
     {"analysis", "sklearn", "report", "testing"},
     {"tabular"},
+    {"tabular_regression"},
     {"experiments"},
     {"cli"},
 ]
