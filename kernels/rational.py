@@ -14,7 +14,12 @@ FORMS = ("A", "B")
 
 
 def limit(numerator: Tensor, denominator: Tensor) -> float:
-    """Inputs are held to this size, 1e6 or less, where the highest power is still far from overflow in float32."""
+    """Inputs are held to this size, 1e6 or less, where the highest power is still far from overflow in float32.
+
+    Args:
+        numerator: coefficients (…, p + 1).
+        denominator: coefficients (…, q).
+    """
     return min(1e6, 10 ** (36 / max(numerator.shape[-1] - 1, denominator.shape[-1])))
 
 

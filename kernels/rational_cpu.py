@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from qkan.kernels import workspace  # noqa: F401  keeps freed memory
 from qkan.kernels.numba_cpu import both
 
 f4, f8 = np.float32, np.float64

@@ -31,10 +31,11 @@ def _by_coefficients(sums: Tensor, numerator: Tensor, denominator: Tensor, form:
     return by_numerator.to(numerator.dtype).clone(), by_denominator.to(denominator.dtype).clone()
 
 
-def _options(x: Tensor, a: Tensor, b: Tensor, far: float, absolute: bool) -> tuple[Any, ...]:
+def _options(x: Tensor, tables: tuple[Tensor, Tensor, float, bool]) -> tuple[Any, ...]:
     """What the compiled passes on the CPU take after the arrays."""
     import numpy as np
 
+    a, b, far, absolute = tables
     rows, groups, width = x.shape[:-1].numel(), len(b), x.shape[-1] // len(b)
     sizes = (rows, groups, width) if groups > 1 else (1, 1, rows * width)
     return sizes, np.float32(far), (0,) * absolute, (0,) * a.shape[1], (0,) * b.shape[1]
@@ -49,9 +50,9 @@ def rational(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Te
     """See :func:`qkan.kernels.rational.group_rational`."""
     from qkan.kernels import numba_cpu, rational_cpu
 
-    a, b, *form_of = _tables(numerator, denominator, form)
+    a, b, *_ = tables = _tables(numerator, denominator, form)
     out = x.new_empty(x.shape, dtype=torch.float32)
-    arguments = _flat(x), a.numpy(), b.numpy(), out.numpy().reshape(-1), *_options(x, a, b, *form_of)
+    arguments = _flat(x), a.numpy(), b.numpy(), out.numpy().reshape(-1), *_options(x, tables)
     numba_cpu.run(rational_cpu.RATIONAL, x.numel(), torch.get_num_threads(), *arguments)
     return out.to(x.dtype)
 
@@ -65,11 +66,19 @@ def _(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> Tensor:
 def rational_backward(
     grad: Tensor, x: Tensor, numerator: Tensor, denominator: Tensor, form: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by x and by both sets of coefficients."""
+    """Gradients by x and by both sets of coefficients.
+
+    Args:
+        grad: (..., n).
+        x: (..., n).
+        numerator: a, (G, p + 1) or (1, p + 1).
+        denominator: b, (G, q).
+        form: "A" or "B".
+    """
     from qkan.kernels import numba_cpu, rational_cpu
 
-    a, b, *form_of = _tables(numerator, denominator, form)
-    options = _options(x, a, b, *form_of)
+    a, b, *_ = tables = _tables(numerator, denominator, form)
+    options = _options(x, tables)
     out = x.new_empty(x.shape, dtype=torch.float32)
     blocks = -(-x.numel() // len(b) // rational_cpu.BLOCK)
     sums = x.new_empty(blocks, len(b), a.shape[1] + b.shape[1], dtype=torch.float64)
@@ -105,12 +114,13 @@ def _save(ctx: Any, inputs: Any, output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    tensors, need = ctx.saved_tensors, ctx.needs_input_grad[:3]
+    (x, numerator, denominator), need = ctx.saved_tensors, ctx.needs_input_grad[:3]
     if torch.is_grad_enabled():
-        wanted = [tensor for tensor, needed in zip(tensors, need, strict=True) if needed]
-        found = iter(torch.autograd.grad(group_rational(*tensors, ctx.form), wanted, grad, create_graph=True))
+        wanted = [tensor for tensor, needed in zip(ctx.saved_tensors, need, strict=True) if needed]
+        y = group_rational(x, numerator, denominator, ctx.form)
+        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
         return *(next(found) if needed else None for needed in need), None
-    return *rational_backward(grad, *tensors, ctx.form), None
+    return *rational_backward(grad, x, numerator, denominator, ctx.form), None
 
 
 rational.register_autograd(_differentiate, setup_context=_save)

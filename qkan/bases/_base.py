@@ -24,7 +24,7 @@ from qkan.kernels.reference import accumulation_dtype
 
 _REGISTRY: dict[str, type[Basis]] = {}
 #: Arguments of layers and models, which would never reach an option of that name.
-RESERVED = ("basis", "base", "scale", "bias", "mask", "init", "symbolic", "width", "device")
+RESERVED = ("basis", "base", "scale", "bias", "mask", "init", "symbolic", "layer_options", "width", "device")
 _BasisType = TypeVar("_BasisType", bound="type[Basis]")
 
 

@@ -32,7 +32,13 @@ STARTS: dict[str, tuple[list[float], list[float]]] = {
 
 
 def coefficients_of(start: str, numerator: int, denominator: int) -> tuple[Tensor, Tensor]:
-    """The row of :data:`STARTS`, (p + 1,) and (q,), with zeros for powers that it has not."""
+    """The row of :data:`STARTS`, (p + 1,) and (q,), with zeros for powers that it has not.
+
+    Args:
+        start: name of :data:`STARTS`.
+        numerator: degree p.
+        denominator: degree q.
+    """
     a, b = (torch.tensor(values) for values in STARTS[start])
     return torch.cat([a, a.new_zeros(numerator - 5)]), torch.cat([b, b.new_zeros(denominator - 4)])
 

@@ -6,6 +6,7 @@ from qkan.models.dcnn import KACQDCNN
 from qkan.models.distillation import distil
 from qkan.models.jhcg import HQKAN, JHCGNet
 from qkan.models.kan import KAN, QKAN
+from qkan.models.kat import KATBlock, ViT
 from qkan.models.lstm import (
     HQKANGRU,
     HQKANLSTM,
@@ -36,12 +37,14 @@ __all__ = [
     "HQKANGRUCell",
     "HQKANLSTMCell",
     "JHCGNet",
+    "KATBlock",
     "LogisticKAN",
     "QCKANNet",
     "QKANGRUCell",
     "QKANLSTMCell",
     "Replacement",
     "TensorNetworkQNN",
+    "ViT",
     "distil",
     "fit_mixture",
     "load",

@@ -71,7 +71,12 @@ class LargestTensor(TorchDispatchMode):
 
 
 def largest_tensors(basis: Basis, rows: int) -> tuple[int, int]:
-    """Elements of the largest tensor made and of the largest saved as ``basis`` runs forward and back on ``rows``."""
+    """Elements of the largest tensor made and of the largest saved, in a forward and backward pass.
+
+    Args:
+        basis: any basis in float32.
+        rows: of the random inputs.
+    """
     local = torch.Generator().manual_seed(0)
     x = torch.randn(rows, basis.in_features, generator=local, requires_grad=True)
     saved = []

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import qkan
 from qkan import KAN, QKAN
-from qkan.errors import ModelFileError, OptionError, RefineWarning, ShapeError
+from qkan.errors import ModelFileError, OptionError, RefineError, RefineWarning, ShapeError
 
 MODELS = {
     "bspline": lambda: KAN([3, 4, 2], grid=4, k=2, seed=1),
@@ -148,12 +148,16 @@ def test_refine_keeps_the_function(model, rng):
 
 
 #: A size that is above the default of every basis, and nested in that of B-splines.
-LARGER = {"bspline": 10, "truncated_power": 10, "daruan": 4}
+LARGER = {"bspline": 10, "mixture": 10, "truncated_power": 10, "daruan": 4}
 
 
 @pytest.mark.parametrize("basis", [n for n in qkan.bases.names() if qkan.bases.get(n).__module__.startswith("qkan.")])
 def test_networks_of_every_basis_are_refined(basis, rng):
     model = KAN([2, 3, 1], basis, seed=1).double()
+    if basis == "mixture":  # a size means another thing to each of its members
+        with pytest.raises(RefineError, match="select a member and refine that"):
+            model.refine(12)
+        model = model.select()
     x = 2 * torch.randn(50, 2, generator=rng, dtype=torch.float64)
     finer = model.refine(LARGER.get(basis, 12))
     assert sum(p.numel() for p in finer.parameters()) > sum(p.numel() for p in model.parameters())
