@@ -16,8 +16,9 @@ from rich.table import Table as RichTable
 
 from qkan.errors import OptionError, QKANError
 
-out = Console()
-err = Console(stderr=True)
+# Called from a notebook, too, a command writes to the standard streams.
+out = Console(force_jupyter=False)
+err = Console(stderr=True, force_jupyter=False)
 
 
 def clean(command: Callable[..., None]) -> Callable[..., None]:
