@@ -124,7 +124,7 @@ _INHERITED = ("Define the computation performed", "Define the forward of the cus
 
 
 def tidy(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Drop inherited texts of other packages; take bars as absolute values, not as substitutions."""
+    """Drop inherited texts of other packages; take bars as absolute values and (*shape) as Python does."""
     text = "\n".join(lines)
     of_type = type(value).__doc__
     if what == "data" and isinstance(of_type, str) and text.startswith(inspect.cleandoc(of_type).split("\n")[0]):
@@ -142,7 +142,7 @@ def _escaped(lines: list[str]) -> Iterator[str]:
             literal = None
         if literal is None and not line.lstrip().startswith(">>>"):
             parts = line.split("``")
-            parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+            parts[::2] = [part.replace("|", r"\|").replace("(*", r"(\*") for part in parts[::2]]
             line = "``".join(parts)
         yield line
         if literal is None and line.rstrip().endswith("::"):

@@ -1,7 +1,7 @@
 """The checks that every backend must pass.
 
 A test class derives from :class:`BackendContract` and says how to make the backend and what it can do; it then receives
-all tests below:
+all tests below::
 
     from qkan.testing import BackendContract
 

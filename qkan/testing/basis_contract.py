@@ -1,7 +1,7 @@
 """The checks that every basis must pass.
 
 A test class derives from :class:`BasisContract`, says how to make the basis and computes its edge values in another
-way; it then receives all tests below:
+way; it then receives all tests below::
 
     from qkan.testing import BasisContract
 

@@ -58,7 +58,7 @@ def random_circuit(seed: int, wires: int, length: int, diagonal: bool = False) -
 
 
 def random_inputs(circuit: Circuit, *lead: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Data (*lead, D) and parameters (P,) for a circuit, float64, from a local generator with the seed."""
+    """Data ``(*lead, D)`` and parameters (P,) for a circuit, float64, from a local generator with the seed."""
     local = torch.Generator().manual_seed(seed)
     x = 4 * torch.rand(*lead, circuit.num_columns, generator=local, dtype=torch.float64) - 2
     return x, 6 * torch.rand(circuit.num_parameters, generator=local, dtype=torch.float64) - 3
