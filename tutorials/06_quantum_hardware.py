@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from click import unstyle
 from typer.testing import CliRunner
 
 import qkan
@@ -261,7 +262,8 @@ assert torch.equal(resumed.model(x), undisturbed.model(x)), "the crash changed n
 
 # %%
 shown = CliRunner().invoke(app, ["jobs", str(ledger)])
-print("\n".join([*shown.output.splitlines()[:8], "…", shown.output.splitlines()[-1]]))
+lines = unstyle(shown.output).splitlines()
+print("\n".join([*lines[:8], "…", lines[-1]]))
 assert shown.exit_code == 0
 assert "done 21 batches, 63 circuits" in shown.output
 

@@ -335,7 +335,7 @@ for _ in range(30):
     loss.backward()
     optimizer.step()
 model.save(Path(sys.argv[1]) / f"{world}-{rank}")
-print(f"process {rank} of {world}: {len(x)} rows, loss {loss.item():.5f}", flush=True)
+sys.stdout.write(f"process {rank} of {world}: {len(x)} rows, loss {loss.item():.5f}\\n")
 if world > 1:
     dist.destroy_process_group()
 """
