@@ -344,7 +344,7 @@ script.write_text(SCRIPT)
 torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 done = subprocess.run(
     [*torchrun, str(script), str(folder)],
-    env={**os.environ, "OMP_NUM_THREADS": "1"},
+    env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},  # torchrun keeps notes there
     capture_output=True,
     text=True,
     timeout=80,
