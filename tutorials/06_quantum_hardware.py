@@ -272,7 +272,7 @@ assert "done 21 batches, 63 circuits" in shown.output
 # ```python
 # from qiskit_ibm_runtime import QiskitRuntimeService
 # QiskitRuntimeService.save_account(token="…", instance="…")  # once; IBM's package keeps it
-# device = backends.get("ibm", backend="ibm_torino", layout=[…])  # a device of your account, and qubits on it
+# device = backends.get("ibm", backend="ibm_torino", layout=[4, 5])  # a device of your account, and qubits of it
 # run = deploy(model, device, shots=4096, ledger="run.sqlite", readout_mitigation=True)
 # ```
 # The rest of this page stays as it is. A backend that costs money does not run without a ledger. `layout` is for

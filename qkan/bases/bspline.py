@@ -196,12 +196,14 @@ class BSpline(ClassicalBasis):
 
     def evaluate(self, x: Tensor) -> Tensor:
         spacing: tuple[float, float] | None = None
-        low, high = self.grid_range[0], self.grid_range[1]
+        low: float | Tensor
+        high: float | Tensor
         if self.points is None:
+            low, high = self.grid_range[0], self.grid_range[1]
             step = (high - low) / self.grid
             spacing = low - step, step
         else:
-            low, high = self.knots[..., self.k], self.knots[..., -self.k - 1]  # type: ignore[assignment]
+            low, high = self.knots[..., self.k], self.knots[..., -self.k - 1]
 
         def splines(inside: Tensor) -> Tensor:
             return dispatch.splines(inside, self.knots, self.k, spacing)
