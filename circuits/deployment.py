@@ -60,7 +60,7 @@ def deploy(
         ledger: SQLite file that records every batch. If this process ends early, the same call goes on from it:
             nothing is paid for twice. ``None`` keeps it in memory, which a device that costs money does not accept.
         rows: (N, inputs), the input rows that will be asked for; needed by blocks without nodes.
-        readout_mitigation: correct readout errors with two calibration circuits per shape of circuit. They belong to
+        readout_mitigation: correct readout errors with two calibration circuits per layer. They belong to
             the qubits of their day: on hardware give the backend a ``layout``, so that a run which goes on after the
             device was calibrated anew stays on them. Their own uncertainty is in no stated variance.
         fold_factors: noise factors for extrapolation to zero noise, such as (1, 3); every one is a run of its own.

@@ -16,7 +16,7 @@ from qkan import preprocessing
 from qkan.analysis.conformal import ConformalSets, refuse_trained_rows, row_hashes
 from qkan.analysis.explain import Columnwise, Explanation, checked, evaluations, shap_values
 from qkan.analysis.network_shap import additive_values, expected_gradients, is_additive
-from qkan.errors import DataError, ModelFileError, check_choice
+from qkan.errors import DataError, ModelFileError, OptionError, check_choice
 from qkan.models import KAAM, KAN, LogisticKAN
 from qkan.models.base import Network, rebuild
 from qkan.models.dcnn import class_probabilities
@@ -43,9 +43,16 @@ class TabularModel:
 
     Use: ``fit``, then ``calibrate`` on rows not trained on, then ``predict_proba``, ``predict_set``, ``explain``,
     ``save``.
+
+    Raises:
+        OptionError: the estimator would standardise once more.
     """
 
     def __init__(self, estimator: Any, target: str = "target"):
+        if getattr(estimator, "standardize", False):
+            raise OptionError(
+                f"{type(estimator).__name__} must have standardize=False: the preprocessing standardises already."
+            )
         self.estimator, self.target = estimator, target
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
@@ -80,6 +87,8 @@ class TabularModel:
         labelled = train.assign(**{_LABEL: np.asarray(y)}).sample(min(BACKGROUND, len(train)), random_state=seed)
         self.background_labels = labelled.pop(_LABEL).to_numpy()
         self.background = labelled.reset_index(drop=True)
+        if hasattr(self.pipeline[-1], "reference_"):  # of additive models: the rows that the folder keeps
+            self.pipeline[-1].reference_ = preprocessor.transform(self.background)
         return self
 
     def calibrate(self, X: pd.DataFrame, y: Any) -> TabularModel:

@@ -195,8 +195,17 @@ def some_inputs(dataset: Any, count: int = 500) -> Tensor | None:
         x = dataset[0]
     else:
         return None
-    rows = torch.as_tensor(x).detach()
-    return rows[:: max(1, len(rows) // count)][:count].clone()
+    return spaced(torch.as_tensor(x).detach(), count).clone()
+
+
+def spaced(rows: Any, count: int) -> Any:
+    """Up to ``count`` of the rows, evenly spaced over all of them.
+
+    Args:
+        rows: a tensor or an array.
+        count: at most.
+    """
+    return rows[:: max(1, -(-len(rows) // count))]
 
 
 class _GridUpdates:

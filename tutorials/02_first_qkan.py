@@ -189,7 +189,7 @@ with torch.no_grad():
 axes.plot(points[:, 0], old - old.mean(0), linewidth=4, alpha=0.35)
 axes.set_prop_cycle(None)
 axes.plot(points[:, 0], new - new.mean(0), "--", linewidth=1)
-axes.set(xlabel="x", title="Five circuits (wide) and the splines that replace them (dashed)")
+_ = axes.set(xlabel="x", title="Five circuits (wide) and the splines that replace them (dashed)")
 
 # %% [markdown]
 # ## Try it

@@ -263,8 +263,8 @@ assert X[["radius", "perimeter", "area"]].corr().to_numpy().min() > 0.98
 # layer* is different: it is a sum of one function per column, each a one-qubit circuit. Its edge functions are the
 # whole model.
 #
-# This time let one call do everything above and write the report. On the command line it is `qkan train --data
-# nuclei.csv --target diagnosis --model qkan --hidden "" --out report`.
+# Such a network can be read, so this time let one call train one, do everything above and write the report. On the
+# command line it is `qkan train --data nuclei.csv --target diagnosis --model qkan --hidden "" --out report`.
 
 # %%
 results = tabular.run(table, tabular.Settings(model="qkan", hidden=()), folder / "report", Console(quiet=True))

@@ -301,9 +301,9 @@ for name in MODELS:
     assert rule_score > summary["missing kept", name].low
 
 # %% [markdown]
-# The damage is worth more accuracy than any choice of model. And look at the dotted line: **the one-line rule, scored
-# on the damaged file, is as good as real models scored honestly.** A published score on this file tells how well the
-# filling-in was learnt.
+# The damage is worth more accuracy than the choice among these three models. And look at the dotted line: **the
+# one-line rule, scored on the damaged file, is as good as real models scored honestly.** A published score on this
+# file tells in part how well the filling-in was learnt.
 #
 # The same from inside one run: the models as published, row by row.
 

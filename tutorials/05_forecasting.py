@@ -217,7 +217,7 @@ for one in intervals:
         "all": covered.mean(),
         "median width before": np.median(width[before]),
         "width after": np.median(width[~before]),
-        "infinite": one.unbounded,
+        "share infinite": one.unbounded,
         "lowest of 30 steps": rolling_coverage(covered, 30).min(),
     }
 result = pd.DataFrame(rows).T

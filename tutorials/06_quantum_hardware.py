@@ -6,7 +6,8 @@
 # network all the way: what it will cost, an exact and a noisy backend, standard errors, a crash in the middle, two
 # corrections for noise, and the four lines that change for IBM's hardware. Nothing here needs an account or a network.
 #
-# It needs `pip install 'qkan-toolkit[ibm]'` for the calibration data of a real device, which imitates that device here.
+# It needs the extra `ibm` (`pip install -c constraints.txt '.[ibm]'`) for the calibration data of a real device,
+# which imitates that device here.
 
 # %%
 import tempfile

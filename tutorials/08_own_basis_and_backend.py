@@ -61,9 +61,9 @@ assert features.abs().max() <= 1
 
 # %% [markdown]
 # ## Its contract
-# `BasisContract` holds forty checks: shapes with any leading dimensions, values in three precisions, gradients
-# against finite differences, no NaN far away, rows that do not see each other, `torch.compile`, saving, refinement that
-# keeps the function, outputs of unit size at every width, seeds that leave global random state alone.
+# `BasisContract` holds some forty checks: shapes with any leading dimensions, values in three precisions, gradients
+# against finite differences, no NaN far away, rows that do not see each other, `torch.compile`, saving, refinement
+# that keeps the function, outputs of unit size at every width, seeds that leave global random state alone.
 #
 # You supply the basis, and the same values **computed in another way** (`dense_reference`). If both came from one piece
 # of code, the check would be worth nothing. Here NumPy's Chebyshev series does it.

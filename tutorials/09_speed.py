@@ -186,10 +186,10 @@ for widths in ((16, 16, 4), (128, 64, 10)):
 #
 # ## torch.compile
 # Models compile as one graph (`fullgraph=True`), so nothing falls back to Python in between. PyTorch's default
-# compiler, "inductor", writes C++ and needs a C++ compiler at hand; without one the first call ends with an error that
-# says so. It also needs patience: a quarter of a minute for a small model on a free machine, and again for other
-# shapes. That is why it is switched off on this page. The backend "aot_eager" needs no compiler, checks that the model
-# is one graph with its gradients, and makes nothing faster.
+# compiler, "inductor", writes C++ and needs a C++ compiler at hand; without one the first call ends with an error
+# that says so. It also needs patience: the first call of a small model takes as long as thousands of others, and so
+# does the first with another shape. That is why it is switched off on this page. The backend "aot_eager" needs no
+# compiler, checks that the model is one graph with its gradients, and makes nothing faster.
 
 # %%
 INDUCTOR = False  # True: wait for the C++ compiler, if there is one
@@ -252,9 +252,9 @@ axes[0].legend(title="widths")
 # programs want the same cores: then every thread waits for the slowest one.
 #
 # ## A GPU
-# Models move with `.to("cuda")` as any PyTorch module. There, layers by nodes are matrix products, and per-edge layers
-# run as Triton kernels. This cell does nothing on a machine without CUDA. On yours it first compares with the CPU: do
-# the same before you trust a device.
+# Models move with `.to("cuda")` as any PyTorch module. There, layers by nodes are matrix products, and per-edge
+# layers run as Triton kernels, which were tested in an interpreter but have not run on a GPU yet. This cell does
+# nothing on a machine without CUDA. On yours it first compares with the CPU: do the same before you trust a device.
 
 # %%
 if torch.cuda.is_available():

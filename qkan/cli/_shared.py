@@ -81,7 +81,7 @@ def score_table(results: Any) -> RichTable:
 def rich_table(frame: Any, title: str) -> RichTable:
     table = RichTable(*(escape(str(name)) for name in frame.columns), title=escape(title), title_justify="left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(escape(f"{cell:.6g}" if isinstance(cell, float) else str(cell)) for cell in row))
     return table
 
 

@@ -35,16 +35,22 @@ def predict(
     loaded = load_model(model)
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise OptionError(f"--out {save} is not a file in an existing folder.")
+    numbers = isinstance(loaded, TabularRegressor)
+    if numbers and method != "lac":
+        raise OptionError(
+            f"--method {method} is for classes: {model} predicts numbers, with split-conformal intervals."
+        )
     with err.status("predicting"):
         if isinstance(loaded, TabularRegressor):
             table = predict_numbers(loaded, read_rows(rows), level, reorder)
         else:
             table = predict_rows(loaded, read_rows(rows), level, method, top, explain, reorder)
-    numbers = isinstance(loaded, TabularRegressor)
     kind = "intervals" if numbers else "sets"
     out.print(rich_table(table, f"{loaded.target}: prediction {kind} at {100 * level:g} %"))
     if len(table) > explain and top > 0 and not numbers:
         err.print(f"contributions are shown for the first {explain} rows; --explain N shows more")
+    if numbers and table[["lower", "upper"]].isin([float("inf"), float("-inf")]).any(axis=None):
+        err.print(f"at {100 * level:g} % the intervals are endless: there are too few calibration rows", soft_wrap=True)
     if save is not None:
         write_atomic(save, table.to_csv(index=False).encode())
 

@@ -38,8 +38,7 @@ def predict_numbers(
     check_level(level)
     found = model.predict_interval(model.predict(rows, reorder), level)
     columns = {"prediction": found.predictions, "lower": found.lower, "upper": found.upper}
-    shown = {name: [f"{value:.5g}" for value in values] for name, values in columns.items()}
-    return pd.DataFrame({"row": range(1, len(rows) + 1), **shown})
+    return pd.DataFrame({"row": range(1, len(rows) + 1), **columns})
 
 
 def predict_rows(

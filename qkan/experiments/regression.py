@@ -25,7 +25,7 @@ from qkan.analysis.metrics import Estimate
 from qkan.analysis.regression_metrics import METRICS, bootstrap_errors
 from qkan.counting import count
 from qkan.data import Table
-from qkan.errors import OptionError
+from qkan.errors import DataError, OptionError
 from qkan.experiments.environment import versions
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
@@ -76,11 +76,15 @@ def run(table: Table, settings: Settings, out: Path, console: Any) -> Results:
         console: a rich ``Console`` for progress.
 
     Raises:
-        QKANError: bad data, settings or output folder.
+        DataError: the target is the same in all training or all test rows.
+        QKANError: other bad data, settings or output folder.
     """
     check(settings)
     with output_folder(out) as folder:
         split = split_rows(table.features, table.target, settings.seed, stratify=False)
+        for part in ("train", "test"):
+            if table.target.iloc[getattr(split, part)].nunique() < 2:
+                raise DataError(f"all {part} rows have the same {table.target.name}: there is nothing to predict.")
         for line in describe(table, split):
             console.print(escape(line))
         seconds: dict[str, float] = {}

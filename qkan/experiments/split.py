@@ -39,11 +39,6 @@ def split_rows(features: pd.DataFrame, target: pd.Series, seed: int, stratify: b
         seed: of the draw.
         stratify: give every part its share of each class; ``False`` for numbers.
 
-    Args:
-        features: (rows, columns).
-        target: (rows,) labels.
-        seed: of the split.
-
     Raises:
         DataError: a part would lack a class.
     """

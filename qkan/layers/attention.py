@@ -13,17 +13,20 @@ from torch.utils.checkpoint import checkpoint
 
 from qkan._random import generator, spawn
 from qkan.errors import OptionError, ShapeError, check_choice, check_positive
+from qkan.kernels.reference import accumulation_dtype
 from qkan.layers.kan_layer import KANLayer
 from qkan.layers.linear import linear
 
 
 def project_to_simplex(rows: Tensor) -> Tensor:
     """The probabilities next to every row in Euclidean distance (Duchi et al., ICML 2008): (..., N) -> (..., N)."""
-    ordered = rows.sort(-1, descending=True).values
-    counts = torch.arange(1, rows.shape[-1] + 1, device=rows.device, dtype=rows.dtype)
+    exact = rows.to(accumulation_dtype(rows.dtype))
+    exact = exact - exact.amax(-1, keepdim=True)  # changes nothing but the size of the numbers
+    ordered = exact.sort(-1, descending=True).values
+    counts = torch.arange(1, rows.shape[-1] + 1, device=rows.device, dtype=exact.dtype)
     excess = (ordered.cumsum(-1) - 1) / counts
-    kept = (ordered > excess).sum(-1, keepdim=True)
-    return (rows - excess.gather(-1, kept - 1)).clamp_min(0)
+    kept = (ordered > excess).sum(-1, keepdim=True).clamp_min(1)  # none are where a number is NaN
+    return (exact - excess.gather(-1, kept - 1)).clamp_min(0).to(rows.dtype)
 
 
 #: What turns a row of N outputs into weights that sum to 1.

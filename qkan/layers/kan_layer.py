@@ -200,6 +200,8 @@ class KANLayer(nn.Module):
         with torch.no_grad():
             chosen.basis, factor = self.basis.select(self.active())
             chosen.scale = nn.Parameter(factor.clone() if self.scale is None else self.scale * factor)
+            if self.scale is not None:
+                chosen.scale.requires_grad_(self.scale.requires_grad)
             if self._scales_both():
                 chosen.base_weight = nn.Parameter(self.scale.clone())  # type: ignore[union-attr]
             if self.bias is not None and self.bias.dim() == 2:  # it was inside the edge scale

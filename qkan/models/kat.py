@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from qkan.layers.linear import linear
 from qkan.models.base import Network, saved_as_own_kind
 
 ATTENTION, SHARING = ("softmax", "fourier"), ("block", "universal")
+#: Arguments of the layers that the block decides.
+_GIVEN = ("in_features", "out_features", "seed")
 
 
 def feed_forward(kind: str, width: int, hidden: int, seed: int | None = None, **options: Any) -> nn.Sequential:
@@ -33,6 +36,8 @@ def feed_forward(kind: str, width: int, hidden: int, seed: int | None = None, **
     first, second = spawn(seed, 2)
     check_choice("mlp", kind, ("kat", "mlp", *bases.names()))
     if kind == "kat":
+        for name in options:
+            check_choice("layers", name, [one for one in signature(GroupKANLayer).parameters if one not in _GIVEN])
         start, end = ({"start": name, **options} for name in ("identity", "silu"))
         return nn.Sequential(
             GroupKANLayer(width, hidden, seed=first, **start), GroupKANLayer(hidden, width, seed=second, **end)
@@ -84,6 +89,9 @@ class KATBlock(nn.Module):
     ):
         super().__init__()
         check_choice("attention", attention, ATTENTION)
+        for name, given in (("scores", scores), ("layers", layers)):
+            if "seed" in (given or {}):
+                raise OptionError(f"{name} must not name a seed: it follows from that of the block.")
         seeds = spawn(seed, 3)
         functions = None
         if attention == "fourier":

@@ -226,15 +226,11 @@ def edge_samples(model: KAN, x: Tensor, layer: int, source: int, output: int) ->
     _check_index("source", source, model.width[layer])
     _check_index("output", output, model.width[layer + 1])
     work = copy.deepcopy(model).double()
-    rows = _some(check_rows(work, x))
+    rows = training.spaced(check_rows(work, x), FIT_ROWS)
     with torch.no_grad():
         for earlier in work.layers[:layer]:
             rows = earlier(rows)
         return rows[:, source], work.layers[layer].edges(rows)[:, output, source]
-
-
-def _some(rows: Tensor) -> Tensor:
-    return rows[:: max(1, len(rows) // FIT_ROWS)][:FIT_ROWS]
 
 
 def _check_index(name: str, value: int, count: int) -> None:

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qkan import bases, training
+from qkan.bases.mixture import POOL
 from qkan.errors import OptionError, check_positive
 from qkan.models.base import Network
 from qkan.models.dcnn import class_probabilities, cross_entropy
@@ -23,13 +24,25 @@ STANDARDISED = (-3.0, 3.0)
 
 
 def for_standardised(basis: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of a basis, with the interval that suits standardised inputs unless they name another."""
+    """Options of a basis, with the interval that suits standardised inputs unless they name another.
+
+    Args:
+        basis: its name; the members of a mixture are seen to one by one.
+        options: those given.
+    """
     known, found = bases.options(basis), dict(options)
+    if basis == "mixture":
+        found["members"] = [_member(one) for one in found.get("members", POOL)]
     if "grid_range" in known:
         found.setdefault("grid_range", STANDARDISED)
     if "domain" in known and found.get("extend", "tanh") != "tanh":  # tanh of it suits such inputs as it is
         found.setdefault("domain", STANDARDISED)
     return found
+
+
+def _member(member: Any) -> Any:
+    given = {"basis": member} if isinstance(member, str) else dict(member)
+    return {"basis": given["basis"], **for_standardised(given.pop("basis"), given)}
 
 
 class NetworkEstimator(BaseEstimator):

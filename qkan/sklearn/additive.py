@@ -10,6 +10,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from qkan import training
 from qkan.errors import OptionError, ShapeError, check_choice
 from qkan.models import KAAM, LogisticKAN
 from qkan.models.additive import weighted_cross_entropy
@@ -173,7 +174,7 @@ class KAAMClassifier(_AdditiveClassifier):
         """
         super().fit(X, y, X_val, y_val)
         rows = validate_data(self, X, reset=False, dtype=np.float64)
-        self.reference_ = rows[:: max(1, len(rows) // REFERENCE)][:REFERENCE].copy()
+        self.reference_ = training.spaced(rows, REFERENCE).copy()
         return self
 
     def contributions(self, X: Any) -> np.ndarray:

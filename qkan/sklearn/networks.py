@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
-from torch import nn
+from sklearn.utils.validation import column_or_1d, validate_data
 
+from qkan import training
 from qkan.errors import OptionError, check_choice
 from qkan.models import KACQDCNN, KAN, QKAN, QCKANNet, TensorNetworkQNN
 from qkan.models.base import Network
@@ -250,14 +250,19 @@ class KANRegressor(RegressorMixin, _KANEstimator):
             y: (rows,).
             X_val: validation rows, with the same features.
             y_val: their numbers.
+
+        Raises:
+            OptionError: only one of ``X_val`` and ``y_val`` is given.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = float(y.mean()), float(y.std()) or 1.0
         validation = None
+        if (X_val is None) != (y_val is None):
+            raise OptionError("X_val and y_val belong together: give both or neither.")
         if X_val is not None:
             X_val = validate_data(self, X_val, reset=False, dtype=np.float64)
-            validation = (X_val, self._target(np.asarray(y_val, dtype=np.float64)))
-        return self._train(X, self._target(y), 1, nn.functional.mse_loss, validation)
+            validation = (X_val, self._target(column_or_1d(np.asarray(y_val, dtype=np.float64))))
+        return self._train(X, self._target(y), 1, training.mean_squared_error, validation)
 
     def _target(self, y: np.ndarray) -> torch.Tensor:
         return torch.as_tensor((y - self.target_mean_) / self.target_scale_, dtype=torch.float32).unsqueeze(1)

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from qkan.errors import OptionError, ShapeError
 from qkan.models import KAAM
 from qkan.sklearn import KAAMClassifier, LogisticKANClassifier
+from qkan.tabular import TabularModel
 
 QUICK = {"epochs": 30, "lr": 0.03, "random_state": 0}
 
@@ -128,3 +129,17 @@ def test_the_network_is_the_additive_model(patients, fitted):
     assert type(fitted.network_) is KAAM
     rows = torch.as_tensor((patients[0].to_numpy() - fitted.mean_) / fitted.scale_)
     np.testing.assert_allclose(fitted.predict_proba(patients[0]), fitted.network_.predict_proba(rows), rtol=1e-12)
+
+
+def test_contributions_survive_saving_in_a_table_model(tmp_path):
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(120, 3)), columns=list("abc"))
+    labels = np.where(rows["a"] > 0, "yes", "no")
+    model = TabularModel(KAAMClassifier(epochs=3, random_state=0, standardize=False), "label")
+    model.fit(rows[:80], labels[:80], rows[80:100], labels[80:100]).calibrate(rows[100:], labels[100:])
+    model.save(tmp_path / "model")
+    again = TabularModel.load(tmp_path / "model")
+    inputs = model.inputs(rows[:5])
+    before, after = (one.pipeline[-1].contributions(inputs) for one in (model, again))
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+    with pytest.raises(OptionError, match="KAAMClassifier must have standardize=False"):
+        TabularModel(KAAMClassifier())

@@ -143,3 +143,25 @@ def test_bad_labels():
         KANClassifier().fit(X[:50], y[:50])
     with pytest.raises(OptionError, match="y_val holds 9"):
         KANClassifier(epochs=1).fit(X, y, X[:2], np.array([0, 9]))
+
+
+def test_validation_targets_may_be_a_column():
+    x = np.linspace(-1, 1, 80)[:, None]
+    fits = [
+        KANRegressor(epochs=8, random_state=0).fit(x[::2], x[::2, 0], x[1::2], shape(x[1::2]))
+        for shape in (np.ravel, np.asarray)
+    ]
+    np.testing.assert_array_equal(fits[0].predict(x), fits[1].predict(x))
+    assert fits[0].history_["val_loss"] == fits[1].history_["val_loss"]
+    with pytest.raises(OptionError, match="X_val and y_val belong together"):
+        KANRegressor(epochs=1).fit(x, x[:, 0], x)
+
+
+def test_members_of_a_mixture_cover_standardised_inputs():
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    members = ["fourier", {"basis": "bspline"}, {"basis": "rbf", "grid_range": (-1, 1)}]
+    options = {"members": members}
+    fitted = KANRegressor(model="kan", basis="mixture", basis_options=options, epochs=1, random_state=0).fit(x, x[:, 0])
+    _, spline, radial = fitted.network_.layers[0].basis.members
+    assert tuple(spline.grid_range) == (-3, 3)
+    assert tuple(radial.grid_range) == (-1, 1)

@@ -170,3 +170,17 @@ def test_mistakes():
         functions(*(part.float() for part in tensors(6)))
     with pytest.raises(ShapeError, match=r"must be \(B, N, 8\)"):
         SelfAttention(8, 2, seed=0)(torch.zeros(5, 8))
+
+
+@pytest.mark.parametrize("row", [[1e8, 0.0], [-1e8, -1e8], [300.0, 299.0], [0.2, 0.3]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_any_size_are_projected(row, dtype):
+    found = project_to_simplex(torch.tensor([row], dtype=dtype))
+    assert found.dtype == dtype
+    exact = project_to_simplex(torch.tensor([row], dtype=dtype).double())
+    assert_close(found.double(), exact, rtol=0, atol=4e-3 if dtype == torch.bfloat16 else 1e-6)
+    assert_close(exact.sum(-1), torch.ones(1, dtype=torch.float64))
+
+
+def test_nan_stays_nan_in_the_projection():
+    assert project_to_simplex(torch.tensor([[float("nan"), 0.0]])).isnan().any()

@@ -160,3 +160,16 @@ def test_mistakes():
         feed_forward("mlp", 8, 16, groups=4)
     with pytest.raises(ShapeError, match=r"\(3, 1, 8, 9\) must be images \(B, 1, 8, 8\) or rows \(B, 64\)"):
         ViT(**SMALL, seed=0)(torch.zeros(3, 1, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"layers": {"foo": 1}}, "layers='foo' is not known"),
+        ({"layers": {"seed": 3}}, "layers must not name a seed"),
+        ({"scores": {"seed": 1}, "attention": "fourier", "length": 4}, "scores must not name a seed"),
+    ],
+)
+def test_options_of_the_parts_are_checked(options, sentence):
+    with pytest.raises(OptionError, match=sentence):
+        KATBlock(8, 2, **options)

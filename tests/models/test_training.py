@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from qkan import KAN, QKAN, create_dataset, fit
+from qkan import KAN, QKAN, create_dataset, fit, training
 from qkan.errors import NonFiniteError, OptionError, ShapeError
 
 
@@ -187,3 +187,11 @@ def test_the_penalty_keeps_no_activations(basis, rng):
     gc.collect()
     kept = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and rows in one.shape]
     assert all(one.dim() == 2 and one.shape[1] in (1, 2) and one.grad_fn is None for one in kept)
+
+
+@pytest.mark.parametrize("rows", [3, 500, 501, 999, 1000, 12345])
+def test_spaced_rows_come_from_all_of_them(rows):
+    found = training.spaced(torch.arange(rows), 500)
+    assert len(found) <= 500
+    assert found[0] == 0
+    assert rows - 1 - found[-1] < -(-rows // 500)
