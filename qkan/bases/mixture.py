@@ -36,6 +36,7 @@ class Mixture(FeatureBasis):
     larger coefficients; how large the edge is, its ``scale`` in the layer says. The mean square over a standard normal
     input is estimated as Σ_k C_oik² E[B_k²] from the moments of the features and the present coefficients (features
     taken as uncorrelated); of bases whose amplitude is not free, as of circuits, it is that of fresh ones.
+    The moments are those of the features as they begin: trained shapes make the estimate rough.
 
     Args:
         in_features: n.

@@ -28,7 +28,8 @@ def site(tmp_path_factory) -> Path:
             (root / path.name).symlink_to(path)
     out = root / "site"
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no network
+    environment = {**os.environ, **nowhere, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return out

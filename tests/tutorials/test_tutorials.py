@@ -42,7 +42,8 @@ def kinds(cell: NotebookNode) -> list[str]:
 
 
 def run(*arguments: object, temporary: Path) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "TMPDIR": str(temporary)}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no network
+    environment = {**os.environ, **nowhere, "no_proxy": "localhost,127.0.0.1", "TMPDIR": str(temporary)}
     environment.pop("PYTHONWARNINGS", None)
     command = [sys.executable, str(RENDERER), *map(str, arguments)]
     return subprocess.run(command, env=environment, cwd=temporary, capture_output=True, text=True, timeout=3 * LIMIT)
