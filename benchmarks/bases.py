@@ -49,6 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "af": {"grid": 5, "k": 3},
     "truncated_power": {"grid": 5, "k": 3},
     "wavelet": {"grid": 3},
+    "mixture": {"members": [{"basis": "fourier", "degree": 2}, {"basis": "daruan", "reps": 1}]},
 }
 #: Further rows: name -> basis and options.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -63,9 +64,8 @@ PERCEPTRON = "SiLU and linear"
 
 
 def shipped() -> list[str]:
-    """The toolkit's own registered bases, without those that a user has registered, and mixtures, which are several."""
-    own = [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
-    return [name for name in own if name != "mixture"]
+    """The toolkit's own registered bases, without those that a user has registered."""
+    return [name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")]
 
 
 def _cases() -> dict[str, tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,8 @@ class TabularModel:
     Raises:
         OptionError: the estimator would standardise once more.
     """
+
+    kind = KIND
 
     def __init__(self, estimator: Any, target: str = "target"):
         if getattr(estimator, "standardize", False):
@@ -329,16 +331,16 @@ class TabularModel:
         tensors = {f"network.{name}": value for name, value in classifier.network_.state_dict().items()}
         tensors["calibration.probabilities"] = torch.as_tensor(self.conformal.probabilities)
         tensors["calibration.labels"] = torch.as_tensor(self.conformal.labels)
-        save_folder(path, KIND, config, tensors)
+        save_folder(path, self.kind, config, tensors)
 
     @classmethod
-    def load(cls, path: str | Path) -> TabularModel:
+    def load(cls, path: str | Path) -> Self:
         """Load a model saved with :meth:`save`.
 
         Raises:
             ModelFileError: missing, damaged or of another kind.
         """
-        _, config, tensors = load_folder(path, KIND)
+        _, config, tensors = load_folder(path, cls.kind)
         try:
             return cls._restore(config, tensors)
         except ModelFileError:
@@ -347,7 +349,7 @@ class TabularModel:
             raise ModelFileError(f"{path} is damaged: its configuration does not fit together ({error}).") from None
 
     @classmethod
-    def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> TabularModel:
+    def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Self:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         network = rebuild(config["network"]["kind"], config["network"]["config"], weights)
         state = config["preprocessing"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ from sklearn.pipeline import Pipeline
 from qkan import preprocessing
 from qkan.analysis.conformal_regression import ConformalIntervals
 from qkan.analysis.intervals import Intervals
-from qkan.errors import DataError, ModelFileError, OptionError
+from qkan.errors import DataError, OptionError
 from qkan.models.base import rebuild
-from qkan.saving import load_folder, save_folder
+from qkan.saving import save_folder
 from qkan.sklearn import KANRegressor
 from qkan.tabular import TabularModel
 
@@ -33,6 +33,8 @@ class TabularRegressor(TabularModel):
     :class:`~qkan.tabular.TabularModel` says about columns, inputs and edge functions holds here too; there are no
     classes, prediction sets or SHAP values.
     """
+
+    kind = KIND
 
     def __init__(self, estimator: KANRegressor, target: str = "target"):
         super().__init__(estimator, target)
@@ -101,20 +103,10 @@ class TabularRegressor(TabularModel):
         }
         tensors = {f"network.{name}": value for name, value in regressor.network_.state_dict().items()}
         tensors["calibration.targets"], tensors["calibration.predictions"] = map(torch.as_tensor, self.calibration)
-        save_folder(path, KIND, config, tensors)
+        save_folder(path, self.kind, config, tensors)
 
     @classmethod
-    def load(cls, path: str | Path) -> TabularRegressor:
-        _, config, tensors = load_folder(path, KIND)
-        try:
-            return cls._restore(config, tensors)
-        except ModelFileError:
-            raise
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            raise ModelFileError(f"{path} is damaged: its configuration does not fit together ({error}).") from None
-
-    @classmethod
-    def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> TabularRegressor:
+    def _restore(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Self:
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         kind, state = config["network"]["kind"], config["preprocessing"]
         network = rebuild(kind, config["network"]["config"], weights)

@@ -14,9 +14,7 @@ from rich.markup import escape
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline
 
-from qkan import preprocessing
 from qkan.analysis import plots, regression_plots
 from qkan.analysis.conformal import expected_coverage
 from qkan.analysis.coverage import binomial_interval
@@ -29,7 +27,7 @@ from qkan.errors import DataError, OptionError
 from qkan.experiments.environment import versions
 from qkan.experiments.output import FORMAT, output_folder
 from qkan.experiments.split import Split, split_rows
-from qkan.experiments.tabular import LEVELS, Settings, describe, timed, unseen_levels
+from qkan.experiments.tabular import LEVELS, Settings, describe, fitted_baselines, timed, unseen_levels
 from qkan.report import png, render
 from qkan.sklearn import KANRegressor
 from qkan.tabular_regression import TabularRegressor
@@ -121,26 +119,12 @@ def _measure(table: Table, split: Split, settings: Settings, model: TabularRegre
     rows = model.conform(table.features.iloc[split.test], unseen="missing")
     targets = table.target.iloc[split.test].to_numpy(dtype=np.float64)
     predicted = model.predict(rows)
-    found = {settings.model.upper(): predicted, **_baselines(table, split, settings, model)}
+    fitted, tested = fitted_baselines(table, split, model, BASELINES, settings.seed)
+    found = {settings.model.upper(): predicted, **{name: one.predict(tested) for name, one in fitted.items()}}
     metrics = {name: bootstrap_errors(targets, own, seed=settings.seed) for name, own in found.items()}
     intervals = [model.predict_interval(predicted, level) for level in LEVELS]
     importance = _importance(model, rows, targets, settings.seed)
     return Results(model, split, model.pipeline[-1].history_, metrics, targets, intervals, importance)
-
-
-def _baselines(table: Table, split: Split, settings: Settings, model: TabularRegressor) -> dict[str, np.ndarray]:
-    """Test predictions of the baselines, fitted on training and validation rows together."""
-    own = np.concatenate([split.train, split.validation])
-    X, y = table.features.iloc[own], table.target.iloc[own]
-    levels = preprocessing.known_levels(X, table.categorical)
-    found = {}
-    for name, make in BASELINES.items():
-        preprocessor = preprocessing.make_preprocessor(model.numeric, levels)
-        pipeline = Pipeline([("preprocess", preprocessor), ("regressor", make(settings.seed))])
-        pipeline.fit(preprocessing.conform(X, model.numeric, levels), y.to_numpy())
-        test = preprocessing.conform(table.features.iloc[split.test], model.numeric, levels, unseen="missing")
-        found[name] = pipeline.predict(test)
-    return found
 
 
 def _importance(

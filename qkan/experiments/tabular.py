@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,9 @@ def measure(table: Table, split: Split, settings: Settings, model: TabularModel)
     labels = np.searchsorted(model.classes, y.to_numpy())
     probabilities = model.predict_proba(model.conform(X, unseen="missing"))
     metrics = {settings.model.upper(): bootstrap_metrics(labels, probabilities, seed=settings.seed)}
-    for name, predicted in _baselines(table, split, settings, model).items():
+    fitted, rows = fitted_baselines(table, split, model, BASELINES, settings.seed)
+    for name, baseline in fitted.items():
+        predicted = baseline.predict_proba(rows)
         metrics[name] = bootstrap_metrics(labels, predicted, seed=settings.seed)
     sets = [
         evaluate_sets(model.predict_set(probabilities, level, method), labels, method, level)
@@ -224,19 +227,26 @@ def measure(table: Table, split: Split, settings: Settings, model: TabularModel)
     return Results(model, split, history, metrics, sets, labels, probabilities, selective, subgroups)
 
 
-def _baselines(table: Table, split: Split, settings: Settings, model: TabularModel) -> dict[str, np.ndarray]:
-    """Test probabilities of the baselines, fitted on training and validation rows together."""
+def fitted_baselines(
+    table: Table, split: Split, model: TabularModel, baselines: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Pipeline], pd.DataFrame]:
+    """Baselines fitted on training and validation rows together, and the test rows as they read them.
+
+    Args:
+        table: the data.
+        split: its parts.
+        model: whose columns are numeric and whose are not.
+        baselines: name -> function of a seed that makes an estimator.
+        seed: of the estimators.
+    """
     rows = np.concatenate([split.train, split.validation])
     X, y = table.features.iloc[rows], table.target.iloc[rows]
     levels = preprocessing.known_levels(X, table.categorical)
-    found = {}
-    for name, make in BASELINES.items():
+    conformed, found = preprocessing.conform(X, model.numeric, levels), {}
+    for name, make in baselines.items():
         preprocessor = preprocessing.make_preprocessor(model.numeric, levels)
-        pipeline = Pipeline([("preprocess", preprocessor), ("classifier", make(settings.seed))])
-        pipeline.fit(preprocessing.conform(X, model.numeric, levels), y.to_numpy())
-        test = preprocessing.conform(table.features.iloc[split.test], model.numeric, levels, unseen="missing")
-        found[name] = pipeline.predict_proba(test)
-    return found
+        found[name] = Pipeline([("preprocess", preprocessor), ("estimator", make(seed))]).fit(conformed, y.to_numpy())
+    return found, preprocessing.conform(table.features.iloc[split.test], model.numeric, levels, unseen="missing")
 
 
 def _explain(table: Table, split: Split, settings: Settings, model: TabularModel) -> Explanation:

@@ -8,7 +8,7 @@ import qkan
 
 def test_every_basis_of_the_toolkit_is_in_the_table():
     shipped = {name for name in qkan.bases.names() if qkan.bases.get(name).__module__.startswith("qkan.bases")}
-    assert shipped - {"mixture"} == {name for name, _ in bases.CASES.values()}
+    assert shipped == {name for name, _ in bases.CASES.values()}
     assert set(bases.OPTIONS) <= shipped
     encodings = {options.get("encoding", "fixed") for name, options in bases.CASES.values() if name == "daruan"}
     assert encodings == {"fixed", "shared", "edge"}
