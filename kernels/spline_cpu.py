@@ -13,6 +13,8 @@ from qkan.kernels import workspace  # noqa: F401  keeps freed memory
 from qkan.kernels.numba_cpu import both
 
 f4 = np.float32
+#: Entries of a part, which one thread computes by itself: only loops of one thread become vectors.
+_ENTRIES = 2048
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
@@ -45,14 +47,10 @@ def _slope(v, outer, inner):
     return found if v >= f4(0) else -found
 
 
-def _cubic(x, out, grid, count):
-    """Splines of x (N,) into out (N · K).
-
-    ``grid`` is the middle of the first spline, 1/h, the two ends and 1 or 0: whether the splines go on with their
-    slopes beyond the ends, or stay as they are there.
-    """
+@njit(cache=True, fastmath={"contract"})
+def _cubic_part(x, out, grid, count):
     first, inverse, low, high, tail = grid
-    for i in prange(len(x)):
+    for i in range(len(x)):
         place, beyond = _held(x[i], low, high)
         u, further = (place - first) * inverse, beyond * inverse * tail
         for k in range(len(count)):
@@ -61,10 +59,10 @@ def _cubic(x, out, grid, count):
             out[i * len(count) + k] = value + further * _slope(u - f4(k), outer, inner)
 
 
-def _cubic_backward(grad, x, out, grid, count):
-    """Σ_k grad_k B'_k(x): grad (N · K), x and out (N,)."""
+@njit(cache=True, fastmath={"contract"})
+def _cubic_backward_part(grad, x, out, grid, count):
     first, inverse, low, high, tail = grid
-    for i in prange(len(x)):
+    for i in range(len(x)):
         place, beyond = _held(x[i], low, high)
         u, total = (place - first) * inverse, f4(0)
         for k in range(len(count)):
@@ -73,16 +71,16 @@ def _cubic_backward(grad, x, out, grid, count):
         out[i] = total * inverse if beyond == f4(0) else total * inverse * tail
 
 
-def _scaled(coefficients, weight, out, count):
-    """Out (E · K) = coefficients (E · K) · weight (E,)."""
-    for e in prange(len(weight)):
+@njit(cache=True, fastmath={"contract"})
+def _scaled_part(coefficients, weight, out, count):
+    for e in range(len(weight)):
         for k in range(len(count)):
             out[e * len(count) + k] = coefficients[e * len(count) + k] * weight[e]
 
 
-def _scaled_backward(grad, coefficients, weight, by_weight, count):
-    """Gradients of :func:`_scaled`: by the coefficients in the place of ``grad`` (E · K), by the weights (E,)."""
-    for e in prange(len(weight)):
+@njit(cache=True, fastmath={"contract"})
+def _scaled_backward_part(grad, coefficients, weight, by_weight, count):
+    for e in range(len(weight)):
         total = f4(0)
         for k in range(len(count)):
             slope = grad[e * len(count) + k]
@@ -91,5 +89,64 @@ def _scaled_backward(grad, coefficients, weight, by_weight, count):
         by_weight[e] = total
 
 
+@njit(cache=True)
+def _part(number, entries, count):
+    """The entries of one part, and their K numbers each."""
+    start, stop = number * _ENTRIES, min((number + 1) * _ENTRIES, entries)
+    return slice(start, stop), slice(start * count, stop * count)
+
+
+def _cubic(x, out, grid, count):
+    """Splines of x (N,) into out (N · K).
+
+    ``grid`` is the middle of the first spline, 1/h, the two ends and 1 or 0: whether the splines go on with their
+    slopes beyond the ends, or stay as they are there.
+    """
+    for number in prange((len(x) + _ENTRIES - 1) // _ENTRIES):
+        one, wide = _part(number, len(x), len(count))
+        _cubic_part(x[one], out[wide], grid, count)
+
+
+def _cubic_backward(grad, x, out, grid, count):
+    """Σ_k grad_k B'_k(x): grad (N · K), x and out (N,)."""
+    for number in prange((len(x) + _ENTRIES - 1) // _ENTRIES):
+        one, wide = _part(number, len(x), len(count))
+        _cubic_backward_part(grad[wide], x[one], out[one], grid, count)
+
+
+def _cubic_columns_backward(grad, x, out, grid, rows, count):
+    """The same as :func:`_cubic_backward` for a transposed batch: grad (n · K · N), x and out (n · N), ``rows`` N."""
+    first, inverse, low, high, tail = grid
+    step = f4(1) / inverse
+    for i in prange(len(x) // rows):
+        places, slopes = x[i * rows : (i + 1) * rows], out[i * rows : (i + 1) * rows]
+        slopes[:] = f4(0)
+        for k in range(len(count)):
+            start = (i * len(count) + k) * rows
+            column = grad[start : start + rows]
+            middle = first + f4(k) * step
+            for b in range(rows):
+                place, beyond = _held(places[b], low, high)
+                v = (place - middle) * inverse
+                outer, inner = _halves(v)
+                further = inverse if beyond == f4(0) else inverse * tail
+                slopes[b] += column[b] * _slope(v, outer, inner) * further
+
+
+def _scaled(coefficients, weight, out, count):
+    """Out (E · K) = coefficients (E · K) · weight (E,)."""
+    for number in prange((len(weight) + _ENTRIES - 1) // _ENTRIES):
+        one, wide = _part(number, len(weight), len(count))
+        _scaled_part(coefficients[wide], weight[one], out[wide], count)
+
+
+def _scaled_backward(grad, coefficients, weight, by_weight, count):
+    """Gradients of :func:`_scaled`: by the coefficients in the place of ``grad`` (E · K), by the weights (E,)."""
+    for number in prange((len(weight) + _ENTRIES - 1) // _ENTRIES):
+        one, wide = _part(number, len(weight), len(count))
+        _scaled_backward_part(grad[wide], coefficients[wide], weight[one], by_weight[one], count)
+
+
 CUBIC, CUBIC_BACKWARD = both(_cubic), both(_cubic_backward)
+CUBIC_COLUMNS_BACKWARD = both(_cubic_columns_backward)
 SCALED, SCALED_BACKWARD = both(_scaled), both(_scaled_backward)

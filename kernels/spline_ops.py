@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from qkan.kernels.spline import uniform_cubic
+
+#: Spline values and products are computed by the vector: so many in the time of one elementary step of
+#: :func:`qkan.kernels.numba_cpu.run`. Waking a second thread takes as long as a hundred thousand of them.
+_NUMBERS_PER_STEP = 16
 
 
 def cubic_reference(x: Tensor, first: float, step: float, count: int) -> Tensor:
@@ -26,10 +31,8 @@ def cubic(x: Tensor, first: float, step: float, count: int) -> Tensor:
         step: distance of the middles.
         count: number K of the splines.
     """
-    from qkan.kernels import numba_cpu, spline_cpu
-
     out = x.new_empty(*x.shape, count)
-    numba_cpu.run(spline_cpu.CUBIC, out.numel(), torch.get_num_threads(), *flat(x, out), *endless(first, step, count))
+    run("CUBIC", (x, out), *endless(first, step, count))
     return out
 
 
@@ -48,11 +51,8 @@ def cubic_backward(grad: Tensor, x: Tensor, first: float, step: float) -> Tensor
         first: middle of the first spline.
         step: distance of the middles.
     """
-    from qkan.kernels import numba_cpu, spline_cpu
-
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    arguments = *flat(grad, x, out), *endless(first, step, grad.shape[-1])
-    numba_cpu.run(spline_cpu.CUBIC_BACKWARD, grad.numel(), torch.get_num_threads(), *arguments)
+    run("CUBIC_BACKWARD", (grad, x, out), *endless(first, step, grad.shape[-1]))
     return out
 
 
@@ -86,11 +86,8 @@ def scaled(coefficients: Tensor, weight: Tensor) -> Tensor:
         coefficients: (m, n, K).
         weight: (m, n).
     """
-    from qkan.kernels import numba_cpu, spline_cpu
-
     out = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
-    count = (0,) * coefficients.shape[-1]
-    numba_cpu.run(spline_cpu.SCALED, out.numel(), torch.get_num_threads(), *flat(coefficients, weight, out), count)
+    run("SCALED", (coefficients, weight, out), (0,) * coefficients.shape[-1])
     return out
 
 
@@ -108,12 +105,9 @@ def scaled_backward(grad: Tensor, coefficients: Tensor, weight: Tensor) -> tuple
         coefficients: (m, n, K).
         weight: (m, n).
     """
-    from qkan.kernels import numba_cpu, spline_cpu
-
     by_coefficients = grad.clone(memory_format=torch.contiguous_format)
     by_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    tensors = flat(by_coefficients, coefficients, weight, by_weight)
-    numba_cpu.run(spline_cpu.SCALED_BACKWARD, grad.numel(), torch.get_num_threads(), *tensors, (0,) * grad.shape[-1])
+    run("SCALED_BACKWARD", (by_coefficients, coefficients, weight, by_weight), (0,) * grad.shape[-1])
     return by_coefficients, by_weight
 
 
@@ -137,9 +131,25 @@ def _differentiate_scaled(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
 scaled.register_autograd(_differentiate_scaled, setup_context=_save_scaled)
 
 
-def flat(*tensors: Tensor) -> list[Any]:
-    """The numbers of every tensor in a row, shared with it where it is contiguous."""
-    return [tensor.detach().numpy().reshape(-1) for tensor in tensors]
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    from qkan.kernels import numba_cpu, spline_cpu
+
+    return numba_cpu.run, spline_cpu
+
+
+def run(kernel: str, tensors: tuple[Tensor, ...], *numbers: Any) -> None:
+    """Run a compiled pass by its name.
+
+    Args:
+        kernel: a name in :mod:`qkan.kernels.spline_cpu`.
+        tensors: any shapes, contiguous where they are written to.
+        numbers: what the pass takes besides.
+    """
+    run, kernels = _compiled()
+    work = max(tensor.numel() for tensor in tensors) // _NUMBERS_PER_STEP
+    flat = (tensor.detach().numpy().reshape(-1) for tensor in tensors)
+    run(getattr(kernels, kernel), work, torch.get_num_threads(), *flat, *numbers)
 
 
 def endless(first: float, step: float, count: int) -> tuple[Any, ...]:
@@ -153,6 +163,7 @@ def endless(first: float, step: float, count: int) -> tuple[Any, ...]:
     return grid_numbers(first, step, -math.inf, math.inf, 0.0), (0,) * count
 
 
+@lru_cache(maxsize=256)
 def grid_numbers(*numbers: float) -> tuple[Any, ...]:
     """Middle of the first spline, distance of knots, both ends and tail; see :mod:`qkan.kernels.spline_cpu`."""
     import numpy as np

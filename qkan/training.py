@@ -134,7 +134,7 @@ def fit(
     rate = DEFAULT_LR[opt] if lr is None else lr
     optimiser = _optimiser(model, opt, rate, weight_decay)
     grids = _GridUpdates(model, data, grid_update_num, start_grid_update_step, stop_grid_update_step, update_grid)
-    run = _Run(model, data, loss_fn, patience)
+    run = _Run(model, data, loss_fn, patience, steps)
     model.train()
     with progress_bar(progress, "training", steps) as advance:
         for step, (x, y) in zip(range(1, steps + 1), data.batches(batch, seed), strict=False):
@@ -235,8 +235,9 @@ class _GridUpdates:
 class _Run:
     """History, best state and the decision to stop."""
 
-    def __init__(self, model: nn.Module, data: _Data, loss_fn: Loss, patience: int | None):
+    def __init__(self, model: nn.Module, data: _Data, loss_fn: Loss, patience: int | None, steps: int):
         self.model, self.data, self.loss_fn, self.patience = model, data, loss_fn, patience
+        self.steps = steps
         self.history: dict[str, Any] = {key: [] for key in ("step", "train_loss", "val_loss", "test_loss", "reg")}
         self.best_loss, self.best_step, self.best_state = math.inf, 0, _state(model)
         self.since_best, self.finished = 0, False
@@ -268,7 +269,8 @@ class _Run:
     def _remember(self, step: int, watched: float) -> None:
         if watched < self.best_loss:
             self.best_loss, self.best_step, self.since_best = watched, step, 0
-            self.best_state = _state(self.model)
+            if step < self.steps or self.data.validation is not None:  # otherwise nothing goes back to it
+                self.best_state = _state(self.model)
         else:
             self.since_best += 1
             self.finished = self.patience is not None and self.since_best >= self.patience
@@ -380,4 +382,7 @@ def _to_model(model: nn.Module, pair: Pair) -> Pair:
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    return copy.deepcopy(model.state_dict())
+    state = model.state_dict()
+    for name, value in state.items():
+        state[name] = value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+    return state
