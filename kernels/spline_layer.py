@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from qkan.kernels import spline_ops
 
-
 #: From so many weights and rows on, their product with a gradient is taken transposed: there the processor's library
 #: is a quarter faster, and two threads share the work evenly.
 _WIDE, _ROWS = 2**20, 16

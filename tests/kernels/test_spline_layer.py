@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qkan import KANLayer
-from qkan.kernels import dispatch
+from qkan.kernels import dispatch, spline_ops
 from qkan.kernels.spline_layer import Grid, SplineLayer, features_reference, reference
 
 GRIDS = {
@@ -35,7 +35,7 @@ def differences(tensors: list[torch.Tensor | None], grid: Grid) -> float:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (40, 60, 50)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (40, 60, 50), (110, 400, 330)], ids=str)
 @pytest.mark.parametrize("extend", GRIDS)
 def test_outputs_and_gradients(extend, shape, threads):
     before = torch.get_num_threads()
@@ -46,6 +46,18 @@ def test_outputs_and_gradients(extend, shape, threads):
         assert differences([x, coefficients, scale, None, None], GRIDS[extend]) < 2e-6
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_widest_layers_are_computed_transposed(monkeypatch):
+    called, run = [], spline_ops.run
+    monkeypatch.setattr(spline_ops, "run", lambda kernel, *rest: (called.append(kernel), run(kernel, *rest)))
+    for shape in ((110, 400, 330), (40, 60, 50), (2, 400, 330)):
+        SplineLayer.apply(*drawn(*shape), GRIDS["linear"]).sum().backward()
+    assert [name for name in called if "CUBIC" in name and "BACKWARD" in name] == [
+        "CUBIC_COLUMNS_BACKWARD",
+        "CUBIC_BACKWARD",
+        "CUBIC_BACKWARD",
+    ]
 
 
 @pytest.mark.parametrize("extend", GRIDS)
