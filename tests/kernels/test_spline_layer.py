@@ -109,7 +109,7 @@ def test_where_it_is_not_taken():
     x, *weights = drawn(40, 60, 50)
     grid = GRIDS["zero"]
     found = dispatch.spline_sum(x, *weights, grid)
-    assert found.grad_fn.next_functions[0][0].name() == "SplineLayerBackward"  # under a view
+    assert found.grad_fn.name() == "SplineLayerBackward"
     assert dispatch.spline_sum(x[:2], *weights, grid) is None
     assert dispatch.spline_sum(x.double(), *weights, grid) is None
     with torch.autocast("cpu"):
