@@ -1,4 +1,7 @@
-"""A quantum circuit as an immutable description, which every backend reads."""
+"""A quantum circuit as an immutable description, which every backend reads.
+
+Angles are in radians.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The gates a circuit is made of: how many wires and angles each takes, its matrix, and its parameter-shift rule.
 
 R_P(φ) = exp(-iφP/2). On two wires the first is the control, and the more significant bit of the matrix index.
+
+Parameter shifts: Mitarai et al., Phys. Rev. A 98, 032309 (2018); see :mod:`qkan.circuits.gradients`.
 """
 
 from __future__ import annotations
@@ -80,11 +82,11 @@ class Gate:
 
 
 def pauli(letters: str, like: Tensor) -> Tensor:
-    """The matrix of a Pauli string, first letter most significant, in the complex type of ``like``.
+    """The matrix (2^q, 2^q) of a Pauli string of q letters, first letter most significant, in the type of ``like``.
 
     Args:
         letters: such as "XZ".
-        like: tensor whose type and device are taken.
+        like: tensor of any shape, whose complex type and device are taken.
     """
     matrix = torch.ones(1, 1, dtype=like.dtype, device=like.device)
     for letter in letters:

@@ -74,7 +74,7 @@ class MeasuredValues(nn.Module):
 
     @property
     def present(self) -> Tensor:
-        """The values, with the noise if there is any."""
+        """The values (runs, observables), with the noise if there is any."""
         return self.values if self.noise is None else self.values + self.noise
 
     def draw(self, generator: torch.Generator) -> None:
@@ -125,7 +125,7 @@ class MeasuredRows(MeasuredValues):
 
 
 def prediction(output: Any) -> Tensor:
-    """A model's output, or its first part where it returns several, as recurrent networks do.
+    """A model's output of any shape, or its first part where it returns several, as recurrent networks do.
 
     Raises:
         OptionError: that is no tensor.
@@ -160,7 +160,7 @@ class MeasuredModel(nn.Module):
         Of a network that returns several, as recurrent ones do, standard errors are those of the first.
 
         Args:
-            x: what the network takes.
+            x: what the network takes, rows first: (N, ...).
             return_std: propagate the variances of the measured values through the whole network, by drawing them
                 ``samples`` times from normal distributions. Values of one run with several observables are drawn
                 independently.

@@ -109,7 +109,7 @@ def fold(circuit: Circuit, factor: int) -> Circuit:
 
 
 def zero_noise_weights(factors: Sequence[int]) -> np.ndarray:
-    """Weights of the results at noise ``factors`` whose sum is the straight line's value at 0, by least squares.
+    """Weights (k,) of the results at k noise ``factors`` whose sum is the straight line's value at 0, by least squares.
 
     Raises:
         OptionError: fewer than two different factors.

@@ -1,4 +1,7 @@
-"""Observables: sums of Pauli strings with real coefficients."""
+"""Observables: sums of Pauli strings with real coefficients.
+
+Expectations are sums over Pauli strings, as Nielsen and Chuang (2010), section 2.2.5, define them.
+"""
 
 from __future__ import annotations
 

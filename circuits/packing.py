@@ -2,6 +2,8 @@
 
 The copies share no gate, so their expectations are those of the separate circuits; on a real device they may disturb
 each other (crosstalk), which the bundled noise models do not contain.
+
+Several programs on one device: Das et al., A Case for Multi-Programming Quantum Computers (MICRO 2019).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Monomial:
-    """New amplitude k is sign[k] · old amplitude source[k]."""
+    """New amplitude k is sign[k] · old amplitude source[k]; both (2^wires,)."""
 
     source: np.ndarray
     sign: np.ndarray

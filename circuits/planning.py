@@ -179,7 +179,7 @@ def traced(model: nn.Module, blocks: dict[str, CircuitBlock], rows: Tensor) -> l
 
 
 def block_input(inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """The first argument of a call, however it was given.
+    """The first argument of a call, a tensor of any shape, however it was given.
 
     Args:
         inputs: positional arguments.

@@ -2,6 +2,8 @@
 
 Many circuits of one shape, such as all edges of a DARUAN layer, are then one circuit and a table with one row each, and
 the parameter-shift rule adds rows to that table.
+
+Angles are in radians.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Plain simulation, one gate after the other: the definition the fast path is tested against."""
+"""Plain simulation, one gate after the other: the definition the fast path is tested against.
+
+Nielsen and Chuang, Quantum Computation and Quantum Information (2010), chapter 4.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Every gate's matrix is Σ_f C_f exp(i f·φ) over the angles φ that it takes, and so is a product of gates. In real form it
 is Σ_k A_k sin(f_k·φ + b_k) with complex matrices A_k: one sine and one matrix product evaluate any number of gates.
+
+Products of gates are trigonometric polynomials of the angles: Schuld, Sweke and Meyer, Phys. Rev. A 103, 032430 (2021).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ Trig = dict[Frequency, np.ndarray]
 
 
 def constant(value: np.ndarray) -> Trig:
-    """A matrix that depends on no angle."""
+    """A matrix (d, d) that depends on no angle."""
     return {(): value}
 
 
@@ -77,7 +79,7 @@ def _combined(left: Trig, right: Trig, operation: Callable[[np.ndarray, np.ndarr
 
 
 def sines(trig: Trig) -> list[tuple[Frequency, float, np.ndarray]]:
-    """As Σ_k matrix_k sin(frequency_k · angles + offset_k): (frequency, offset in radians, complex matrix)."""
+    """As Σ_k matrix_k sin(frequency_k · angles + offset_k): frequency, offset in radians, complex matrix (d, d)."""
     found = []
     done: set[Frequency] = set()
     for frequency, matrix in trig.items():

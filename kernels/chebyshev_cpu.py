@@ -65,7 +65,12 @@ def count_nodes(bandwidth: float) -> int:
 
 
 def interval(x: Tensor, frequency: Tensor) -> Interval | None:
-    """Interval and nodes for a batch, or ``None`` where evaluating every row is no dearer or a number is not finite."""
+    """Interval and nodes for a batch, or ``None`` where evaluating every row is no dearer or a number is not finite.
+
+    Args:
+        x: (N, n).
+        frequency: of every edge and repetition, (m, n, reps), in radians per unit of x.
+    """
     if x.shape[0] * frequency.shape[0] * frequency.shape[1] < _LEAST_WORK:
         return None
     low, high = torch.aminmax(x, dim=0)

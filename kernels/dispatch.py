@@ -1,6 +1,8 @@
 """Which implementation runs: the compiled one where it applies, else the reference.
 
 Set the environment variable ``QKAN_KERNELS=reference`` to use plain PyTorch everywhere.
+
+Angles are in radians, frequencies in radians per unit of the input.
 """
 
 from __future__ import annotations
@@ -92,6 +94,10 @@ def explain(module: nn.Module, x: Tensor) -> str:
 
     One line per basis in the module, or per recurrent cell with all that is in it; they tell their path by a method
     ``route(x)``.
+
+    Args:
+        module: with bases or recurrent cells somewhere inside.
+        x: inputs (..., n), of which type, device and shape count.
     """
     lines: list[str] = []
     inside: set[int] = set()
@@ -161,7 +167,7 @@ def spline_reason(x: Tensor, k: int, uniform: bool, count: int) -> str | None:
 
 
 def reason_for_plain_rational(x: Tensor) -> str | None:
-    """Why plain PyTorch computes the rational functions of x, or ``None`` if a compiled kernel does."""
+    """Why plain PyTorch computes the rational functions of x (..., n), or ``None`` if a compiled kernel does."""
     if x.device.type == "cpu" and x.numel() < _WIDE:
         return f"{x.numel()} numbers are fewer than {_WIDE}"
     return reason_for_reference(x.dtype, x.device, on_cuda=True)
@@ -315,7 +321,10 @@ def edge_sum(
     readout: str,
     arccos: bool,
 ) -> Tensor:
-    """Σ_i weight_oi φ_oi(x_i) with a circuit for every edge, in float32; see :func:`reference.edge_sum`."""
+    """Σ_i weight_oi φ_oi(x_i), x (N, n) -> (N, m), a circuit for every edge, in float32.
+
+    See :func:`reference.edge_sum`.
+    """
     single = torch.float32
     data = frequency.to(single), shift.to(single)
     return edge_ops.edge_sum(x.to(single), theta.to(single), *data, weight.to(single), gates, readout, arccos)

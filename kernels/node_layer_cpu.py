@@ -37,7 +37,7 @@ def _features_backward(read: Tables, grad: Tensor, features: Tensor, out: Tensor
 
 
 def run_circuits(forms: Any, grad: tuple[np.ndarray, ...], read: Tables, theta: Tensor, out: Tensor) -> None:
-    """Run a coefficient kernel for all circuits."""
+    """Run a coefficient kernel for all circuits: theta (..., P) to out (..., K), or the gradients the other way."""
     flat = theta.numpy().reshape(-1, theta.shape[-1])
     work = len(flat) * len(read.gates) * len(read.transform)
     result = out.numpy().reshape(-1, out.shape[-1])

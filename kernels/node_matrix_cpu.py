@@ -88,7 +88,10 @@ def backward(
     coefficients: Tensor,
     text: str,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Gradients by theta, weight and base, ``None`` where there is none; that by the bias is ``grad_bias``."""
+    """Gradients by theta, weight (m, n) and base (m, n), ``None`` where there is none; by the bias it is ``grad_bias``.
+
+    ``grad_matrix`` is (K, n, m); theta is (m, n, P), or (groups, P), and the coefficients have K in place of P.
+    """
     read, theta = tables(text), theta.detach().contiguous()
     (n, m), size = grad_matrix.shape[1:], coefficients.shape[-1]
     of_weight, of_base = ((_NOTHING if like is None else theta.new_empty(m, n)) for like in (weight, base))

@@ -3,6 +3,8 @@
 One operator instead of three keeps small layers from being ruled by call overhead. Features are computed again in the
 backward pass rather than stored, and in chunks over the batch, so memory stays near that of inputs, outputs and
 coefficients.
+
+Angles are in radians.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Tables(NamedTuple):
 
     @property
     def circuit(self) -> tuple[np.ndarray, ...]:
-        """What the coefficient kernels take."""
+        """For the coefficient kernels: gates (G, 3), constants (C,), sines and cosines (L, K), transform (K, K)."""
         return self.gates, self.constants, self.node_sin, self.node_cos, self.transform
 
 

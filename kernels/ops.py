@@ -2,6 +2,8 @@
 
 Gradients of gradients (as physics-informed training takes) go through the reference, which is differentiable to any
 order.
+
+Angles are in radians.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def limit(numerator: Tensor, denominator: Tensor) -> float:
 
 
 def magnitude(v: Tensor) -> Tensor:
-    """|v| whose derivative at 0 is 1, so that coefficients that start at 0 can move."""
+    """|v|, elementwise, whose derivative at 0 is 1, so that coefficients that start at 0 can move."""
     return torch.where(v >= 0, v, -v)
 
 

@@ -268,7 +268,7 @@ def run(
     lengths: Tensor | None,
     kind: Kind,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs and last states of :func:`recurrence`: directly, or as the operator where something traces."""
+    """Outputs (T, B, H) and last states (B, H) of :func:`recurrence`: directly, or as the operator where one traces."""
     tensors = x, h0, c0, matrix, bias, encode
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
     inputs = *tensors, lengths, kind.cell, kind.degree, keep

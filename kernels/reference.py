@@ -1,4 +1,10 @@
-"""Plain PyTorch definitions, clean in float64: what every fast path is compared with."""
+"""Plain PyTorch definitions, clean in float64: what every fast path is compared with.
+
+DARUAN: Jiang et al., arXiv 2509.14026; the Bloch recursion is the SO(3) form of its circuit. Splines: de Boor, A
+Practical Guide to Splines (2001), chapter IX.
+
+Angles are in radians, frequencies in radians per unit of the input.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +25,7 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def rotate(vector: tuple[Tensor, Tensor, Tensor], axis: str, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotate a Bloch vector by ``angle`` radians about one axis (the map v -> U v U† of R_axis(angle))."""
+    """Rotate a Bloch vector by ``angle`` radians about one axis (the map v -> U v U† of R_axis(angle)), elementwise."""
     x, y, z = vector
     cos, sin = torch.cos(angle), torch.sin(angle)
     if axis == "z":
@@ -58,7 +64,7 @@ def expectation_z(gates: Sequence[Gate], theta: Tensor, angles: Tensor) -> Tenso
 
 
 def amplitude_readout(z: Tensor) -> Tensor:
-    """|α| - |β| as a function of ⟨Z⟩: sign(Z)·√(1 - √(1 - Z²)), written without cancellation at Z = 0.
+    """|α| - |β| as a function of ⟨Z⟩, elementwise: sign(Z)·√(1 - √(1 - Z²)), without cancellation at Z = 0.
 
     The slope at |Z| = 1 is infinite; it is capped there so that gradients stay finite.
     """
@@ -124,6 +130,6 @@ def edge_sum(
 
 
 def arccos_angle(u: Tensor) -> Tensor:
-    """Arccos u for u clamped to one rounding unit inside ±1, where arccos has an infinite slope."""
+    """Arccos u in radians, elementwise, for u clamped to one rounding unit inside ±1, where its slope is infinite."""
     limit = 1 - torch.finfo(u.dtype).eps
     return torch.acos(u.clamp(-limit, limit))

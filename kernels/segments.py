@@ -2,6 +2,8 @@
 
 Between two data gates the angles do not depend on the row, so the gates there are one 3x3 rotation. Both functions cost
 as much as the parameters have elements, however large the batch is.
+
+Angles are in radians.
 """
 
 from __future__ import annotations

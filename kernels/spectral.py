@@ -12,6 +12,8 @@ moves the change of basis from the batch to the coefficients.
 
 Prior art: Schuld, Sweke and Meyer, Phys. Rev. A 103, 032430 (2021); Schreiber, Eisert and Meyer, PRL 131, 100803
 (2023).
+
+Angles are in radians.
 """
 
 from __future__ import annotations

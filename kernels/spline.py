@@ -1,4 +1,7 @@
-"""Closed forms of uniform B-splines; the reference is :func:`qkan.kernels.reference.cox_de_boor`."""
+"""Closed forms of uniform B-splines; the reference is :func:`qkan.kernels.reference.cox_de_boor`.
+
+Schoenberg, Quarterly of Applied Mathematics 4 (1946).
+"""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def run(kernel: str, tensors: tuple[Tensor, ...], *numbers: Any) -> None:
 
     Args:
         kernel: a name in :mod:`qkan.kernels.spline_cpu`.
-        tensors: any shapes, contiguous where they are written to.
+        tensors: of any shape, contiguous where they are written to.
         numbers: what the pass takes besides.
     """
     run, kernels = _compiled()

@@ -39,7 +39,7 @@ _ROOMS = _Rooms()
 
 
 def room(name: str, *shape: int) -> Tensor:
-    """A float32 tensor on the CPU with unknown contents, valid until this thread next asks for the same name.
+    """A float32 tensor (*shape,) on the CPU with unknown contents, valid until this thread next asks for the name.
 
     Up to CHUNK_BYTES are kept for every thread and name; larger tensors are made afresh.
     """

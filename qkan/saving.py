@@ -41,7 +41,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def save_folder(path: str | Path, kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Save ``config`` (JSON types) and ``tensors`` as a model folder of the given kind.
+    """Save ``config`` (JSON types) and ``tensors`` of any shape as a model folder of the given kind.
 
     Raises:
         ModelFileError: ``path`` is a file, or a folder that holds something else than a model.

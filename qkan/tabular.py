@@ -113,7 +113,7 @@ class TabularModel:
 
     @property
     def classes(self) -> np.ndarray:
-        """Class labels in the order of the probabilities."""
+        """Class labels in the order of the probabilities, (C,)."""
         return self.pipeline[-1].classes_
 
     def conform(self, frame: pd.DataFrame, reorder: bool = False, unseen: str = "error") -> pd.DataFrame:
@@ -294,7 +294,8 @@ class TabularModel:
             points: on each curve.
 
         Returns:
-            As :meth:`edge_curves`; none for a network that is not additive.
+            Name, places (points,) and values (points,), as :meth:`edge_curves`; none for a network that is not
+            additive.
         """
         if self.background is None or not is_additive(self.pipeline[-1].network_):
             return []

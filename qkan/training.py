@@ -188,7 +188,7 @@ def mean_squared_error(prediction: Tensor, label: Tensor) -> Tensor:
 
 
 def some_inputs(dataset: Any, count: int = 500) -> Tensor | None:
-    """Up to ``count`` training inputs of a dataset, evenly spaced; ``None`` for a loader."""
+    """Up to ``count`` training inputs of a dataset, (rows, n), evenly spaced; ``None`` for a loader."""
     if isinstance(dataset, Mapping):
         x = dataset["train_input"]
     elif isinstance(dataset, (tuple, list)):

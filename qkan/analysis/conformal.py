@@ -227,7 +227,11 @@ def evaluate_sets(sets: np.ndarray, labels: np.ndarray, method: str, level: floa
 
 
 def row_hashes(frame: pd.DataFrame | np.ndarray) -> list[str]:
-    """One hash per row of feature values; equal rows have equal hashes, whatever the index or the number type."""
+    """One hash per row of feature values; equal rows have equal hashes, whatever the index or the number type.
+
+    Args:
+        frame: (N, n) -> N hashes.
+    """
     table = pd.DataFrame(frame)
     numbers = table.select_dtypes("number").columns
     table = table.astype(dict.fromkeys(numbers, np.float64))
@@ -239,7 +243,7 @@ def refuse_trained_rows(trained: Iterable[str], calibration: pd.DataFrame | np.n
 
     Args:
         trained: hashes of the training rows, from :func:`row_hashes`.
-        calibration: the feature rows meant for calibration.
+        calibration: the feature rows (N, n) meant for calibration.
 
     Raises:
         LeakageError: with the number of rows and the first of them.

@@ -84,6 +84,11 @@ def conformal_rank(rows: int, level: float) -> int:
 
 
 def conformal_quantile(scores: np.ndarray, level: float) -> float:
-    """The ⌈(n+1)·level⌉-th smallest of n scores, infinite if there are too few."""
+    """The ⌈(n+1)·level⌉-th smallest of n scores, infinite if there are too few (Vovk, Gammerman and Shafer 2005).
+
+    Args:
+        scores: of the calibration rows, (n,).
+        level: wanted coverage, in (0, 1).
+    """
     rank = conformal_rank(len(scores), level)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf

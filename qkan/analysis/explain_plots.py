@@ -1,4 +1,8 @@
-"""Pictures of SHAP values. Every function returns a matplotlib Figure and shows or writes nothing."""
+"""Pictures of SHAP values. Every function returns a matplotlib Figure and shows or writes nothing.
+
+Their kinds (waterfall, beeswarm, dependence, decision) are those of the package ``shap`` (Lundberg and Lee 2017, arXiv
+1705.07874).
+"""
 
 from __future__ import annotations
 

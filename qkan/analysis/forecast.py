@@ -2,6 +2,9 @@
 
 Arrays are those of :func:`qkan.data.make_windows`: inputs (N, window, channels), targets and predictions (N, horizon).
 A *predict function* maps inputs to predictions; :func:`predictor` makes one of a PyTorch model.
+
+The naive forecasts and AR(p) are the textbook ones (Hyndman and Athanasopoulos, Forecasting: Principles and Practice,
+3rd edition, 2021, sections 5.2 and 9.3).
 """
 
 from __future__ import annotations

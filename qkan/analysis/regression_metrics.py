@@ -1,4 +1,7 @@
-"""Errors of predicted numbers with bootstrap intervals."""
+"""Errors of predicted numbers with bootstrap intervals.
+
+Percentile intervals of the bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+"""
 
 from __future__ import annotations
 

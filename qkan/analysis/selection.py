@@ -190,7 +190,7 @@ class KANImportance(BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the network predicts from all columns."""
+        """What the network predicts from all columns, X (N, n) -> (N,)."""
         check_is_fitted(self, "estimator_")
         return self.estimator_.predict(X)
 

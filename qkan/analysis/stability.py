@@ -1,4 +1,8 @@
-"""Whether a ranking of features would come out again from other rows, another background, or a model fitted anew."""
+"""Whether a ranking of features would come out again from other rows, another background, or a model fitted anew.
+
+The bootstrap is that of Efron (Annals of Statistics 7, 1979); SHAP values are those of Lundberg and Lee (2017, arXiv
+1705.07874).
+"""
 
 from __future__ import annotations
 

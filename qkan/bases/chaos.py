@@ -34,6 +34,8 @@ class PolynomialChaos(ClassicalBasis):
     Coefficients start with relative size 1/k and the constant at 0, as for the other polynomials. The recurrence is
     saved with the parameters, in their dtype, and is not trained.
 
+    Shapes: x (..., n) -> (..., m); features (..., n, K); recurrence a (n, D), b (n, D + 1).
+
     Raises:
         OptionError: an option is out of range.
     """

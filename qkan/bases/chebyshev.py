@@ -1,4 +1,7 @@
-"""Chebyshev polynomials of the first kind (cf. ChebyKAN)."""
+"""Chebyshev polynomials of the first kind (cf. ChebyKAN).
+
+ChebyKAN: Sidharth, Keerthana, Gokul and Anas (2024), arXiv 2405.07200.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class Chebyshev(ClassicalBasis):
 
     Coefficients start with relative size 1/k, so that the steep high degrees do not rule the gradients; the constant
     starts at 0, its part being the layer's bias.
+
+    Shapes: x (..., n) -> (..., m); features (..., n, K).
 
     Raises:
         OptionError: an option is out of range.

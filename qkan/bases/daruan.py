@@ -278,7 +278,7 @@ class Daruan(FeatureBasis):
         return dispatch.edge_sum(self._gates, rows, theta, *data, weight, self.readout, arccos)
 
     def route(self, x: Tensor) -> tuple[str, str | None]:
-        """How ``forward`` computes: the route's name, and why plain PyTorch runs it (``None`` if a kernel does)."""
+        """How ``forward`` treats x (..., n): the route's name, and why plain PyTorch runs it, ``None`` for a kernel."""
         per_row = self._per_row(x, self.theta)
         reason = self._reason_for_reference(x, self.theta, per_row)
         if self.folds and not per_row:

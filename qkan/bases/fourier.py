@@ -1,4 +1,7 @@
-"""Fourier series: the classical twin of a re-uploading circuit (cf. FourierKAN)."""
+"""Fourier series: the classical twin of a re-uploading circuit (cf. FourierKAN).
+
+That a re-uploading circuit is a truncated Fourier series: Schuld, Sweke and Meyer, Phys. Rev. A 103, 032430 (2021).
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Mixture(FeatureBasis):
         return torch.softmax(logits / self.temperature, -1)
 
     def gate_entropy(self) -> Tensor:
-        """-Σ_f g_f log g_f in nats, averaged over the edges: log(members) while undecided, 0 when decided."""
+        """-Σ_f g_f log g_f in nats, a scalar, averaged over the edges: log(members) while undecided, 0 when decided."""
         gates = self.gates()
         return -torch.special.xlogy(gates, gates).sum(-1).mean()
 
@@ -135,7 +135,7 @@ class Mixture(FeatureBasis):
         return torch.stack([member.edges(x) * own.to(x.dtype) for member, own in parts]).sum(0)
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """The members' features side by side."""
+        """The members' features side by side, x (..., n) -> (..., n, K)."""
         return torch.cat([member.evaluate(x) for member in self.members], -1)
 
     def coefficients(self) -> Tensor:

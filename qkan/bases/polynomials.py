@@ -87,6 +87,8 @@ class Orthogonal(ClassicalBasis):
     Coefficients start such that p_k of norm 1 has relative size 1/k: the steep high degrees then do not rule the
     gradients. The constant starts at 0, its part being the layer's bias.
 
+    Shapes: x (..., n) -> (..., m); features (..., n, K).
+
     Raises:
         OptionError: an option is out of range, or the degree is so high that float32 features are wrong by more than
             1e-3 of their root mean square; the message says which degree is still good.
@@ -148,12 +150,12 @@ class Orthogonal(ClassicalBasis):
         return relative / torch.as_tensor(self.constants()["sizes"], device="cpu")
 
     def argument(self, x: Tensor) -> Tensor:
-        """The affine image u of x."""
+        """The affine image u of x (..., n), of the same shape."""
         low, high = self.domain
         return (x - (low + high) / 2) * (2 / (high - low))
 
     def bounded(self, u: Tensor) -> Tensor:
-        """A smooth map of all numbers into ``limits``."""
+        """A smooth map of all numbers u (..., n) into ``limits``, elementwise."""
         return torch.tanh(u)
 
     def evaluate(self, x: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ class Radial(ClassicalBasis):
             value; "zero" lets the functions die out.
         seed: of a local generator; ``None`` draws fresh entropy.
 
+    Shapes: x (..., n) -> (..., m); features (..., n, K); centres and scales (K,).
+
     Raises:
         OptionError: an option is out of range.
     """
@@ -68,11 +70,11 @@ class Radial(ClassicalBasis):
         }
 
     def psi(self, u: Tensor) -> Tensor:
-        """ψ(u), entry by entry."""
+        """ψ(u), elementwise."""
         raise TypeError(f"{type(self).__name__} must define psi().")
 
     def psi_slope(self, u: np.ndarray) -> np.ndarray:
-        """ψ'(u), entry by entry."""
+        """ψ'(u), elementwise."""
         raise TypeError(f"{type(self).__name__} must define psi_slope().")
 
     def constants(self) -> dict[str, np.ndarray]:

@@ -39,6 +39,8 @@ class ReLUKAN(ClassicalBasis):
             value; "zero" lets the bumps end, as in the public code, where inputs outside have no gradient.
         seed: of a local generator; ``None`` draws fresh entropy.
 
+    Shapes: x (..., n) -> (..., m); features (..., n, K); places and widths (K,).
+
     Raises:
         OptionError: an option is out of range.
     """

@@ -37,6 +37,9 @@ class Sine(ClassicalBasis):
 
     Coefficients of sine k start with relative size 1/k: every sine then has the same slope.
 
+    Shapes: x (..., n) -> (..., m); features (..., n, K); frequencies in radians per unit of x and phases in
+    radians, (K,).
+
     Raises:
         OptionError: an option is out of range.
     """

@@ -143,7 +143,7 @@ class Wavelet(Basis):
         return (self.wavelets(work) * self.coef.to(work.dtype)).sum(-1).to(x.dtype)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """E[ψ_j²] and E[ψ_j'²] over a standard normal input and the edges (of 16 outputs and inputs at most)."""
+        """E[ψ_j²] and E[ψ_j'²], (K,) each, for a standard normal input, over edges of up to 16 outputs and inputs."""
         points, weights = normal_nodes(400)
         part = [p.detach()[:16, :16].double().cpu().flatten(0, 1) for p in (self.shift, self.raw_width)]
         shift, width = part[0], _NARROWEST + functional.softplus(part[1])

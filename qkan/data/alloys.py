@@ -134,7 +134,11 @@ def log_odds(enthalpy: np.ndarray, mismatch: np.ndarray) -> np.ndarray:
 
 
 def strength(frame: pd.DataFrame) -> np.ndarray:
-    """The rule for ``yield_strength`` without its noise, in MPa."""
+    """The rule for ``yield_strength`` without its noise, in MPa.
+
+    Args:
+        frame: a table (N, columns) with the columns of :func:`alloys` -> (N,).
+    """
     hardening = (1 - np.exp(-frame["cold_rolling"] / 30)) * np.exp(-frame["annealing_time"] / 10)
     solution = 55 * frame["size_mismatch"] + 60 * (8 - frame["valence_electrons"]).clip(lower=0) ** 2
     found = 150 + solution + 450 * hardening - 0.3 * (frame["homogenisation_temperature"] - 1273)

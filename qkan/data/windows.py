@@ -33,7 +33,7 @@ class Scaler:
     scale: np.ndarray
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Scaled values; the last dimension of ``values`` is the channels."""
+        """Scaled values (..., channels), of the shape of ``values``, which are in the unit of the series."""
         return (np.asarray(values, dtype=np.float64) - self.center) / self.scale
 
     def inverse(self, values: np.ndarray, channel: int = 0) -> np.ndarray:
@@ -69,7 +69,7 @@ class Part:
         return len(self.inputs)
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as CPU tensors of ``dtype``, copies in any case."""
+        """Inputs (N, window, channels) and targets (N, horizon) as CPU tensors of ``dtype``, copies in any case."""
         return torch.tensor(self.inputs, dtype=dtype), torch.tensor(self.targets, dtype=dtype)
 
 

@@ -56,8 +56,8 @@ class Fold:
     Attributes:
         name: for files and tables.
         seed: of every model trained on it.
-        train: rows to fit on.
-        test: rows to score.
+        train: rows to fit on, (rows,).
+        test: rows to score, (rows,).
     """
 
     name: str
@@ -149,7 +149,7 @@ def _published_fold(data: Data, group: str) -> Fold:
 
 
 def matrices(table: str, fold: Fold, unit_range: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Preprocessed training and test rows; everything is learnt from the training rows.
+    """Preprocessed training and test rows, (N, n) and (M, n); everything is learnt from the training rows.
 
     Numeric columns: median imputation, indicators of missing values, zero mean and unit variance. Categorical ones:
     0/1 per level, "missing" among them. ``unit_range`` then scales all to [0, 1]. Of "published": alphabetical codes

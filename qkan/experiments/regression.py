@@ -52,7 +52,10 @@ def check(settings: Settings) -> None:
 
 @dataclass
 class Results:
-    """Everything the report shows. ``importance``: (column, mean rise of the RMSE, its standard deviation)."""
+    """Everything the report shows.
+
+    ``importance``: column, mean rise of the RMSE, its standard deviation; ``targets`` (N,) of the test rows.
+    """
 
     model: TabularRegressor
     split: Split

@@ -71,7 +71,7 @@ class Settings:
 
 @dataclass
 class Results:
-    """Everything the report shows."""
+    """Everything the report shows; ``feedback`` (N, steps) are forecasts fed with themselves."""
 
     trained: Trained
     windows: Windows

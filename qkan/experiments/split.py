@@ -17,7 +17,7 @@ SHARES = {"train": 0.48, "validation": 0.12, "calibration": 0.2, "test": 0.2}
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of each part. ``repeated`` rows share their features with another row; such rows are in one part."""
+    """Row numbers (rows,) of each part; ``repeated`` rows share their features with another row and are in one part."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -26,7 +26,7 @@ class Split:
     repeated: int
 
     def parts(self) -> dict[str, np.ndarray]:
-        """Part name -> row numbers."""
+        """Part name -> row numbers, (rows,) integers."""
         return {name: getattr(self, name) for name in SHARES}
 
 

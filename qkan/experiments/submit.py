@@ -50,7 +50,7 @@ class Deployable:
         return cls(load(path))
 
     def inputs(self, rows: Path) -> Tensor:
-        """The network's inputs for a CSV file.
+        """The network's inputs (N, n) for a CSV file.
 
         Raises:
             DataError: the file is missing or does not have the model's columns.
@@ -67,7 +67,7 @@ class Deployable:
         return torch.tensor(values.to_numpy(float))
 
     def background(self) -> Tensor | None:
-        """Inputs that were saved with the model, to compare outputs on; ``None`` where there are none."""
+        """Inputs (N, n) that were saved with the model, to compare outputs on; ``None`` where there are none."""
         if self.table is None or self.table.background is None:
             return None
         return self._transformed(self.table.background)

@@ -109,7 +109,7 @@ class Settings:
 
 @dataclass
 class Results:
-    """Everything the report shows."""
+    """Everything the report shows; of N test rows and C classes, labels (N,) and probabilities (N, C)."""
 
     model: TabularModel
     split: Split

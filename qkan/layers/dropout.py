@@ -1,4 +1,7 @@
-"""Dropout that draws from a generator of its own."""
+"""Dropout that draws from a generator of its own.
+
+Srivastava et al., Journal of Machine Learning Research 15 (2014).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The library of functions that an edge may be replaced by: values, domains, and how they are written in a formula."""
+"""The library of functions that an edge may be replaced by: values, domains, and how they are written in a formula.
+
+The idea and most of the names are those of KAN (Liu et al., arXiv 2404.19756, section 2.5).
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class Function:
         return self.evaluate(z)
 
     def allows(self, z: Tensor) -> Tensor:
-        """Whether every argument along the first dimension of z lies in the domain."""
+        """Whether every argument along the first dimension of z (N, ...) lies in the domain, (...)."""
         return ((z >= self.low) & (z <= self.high)).all(0)
 
 

@@ -1,4 +1,8 @@
-"""LSTM over one or both directions with one bias per gate and a choice of cell activation."""
+"""LSTM over one or both directions with one bias per gate and a choice of cell activation.
+
+Hochreiter and Schmidhuber, Neural Computation 9 (1997); forget gates: Gers, Schmidhuber and Cummins (2000); initial
+values: Glorot and Bengio (2010), and orthogonal ones of Saxe, McClelland and Ganguli (arXiv 1312.6120).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Edges of a layer that are functions of a formula, beside those of the basis."""
+"""Edges of a layer that are functions of a formula, beside those of the basis.
+
+Liu et al., arXiv 2404.19756, section 2.5.
+"""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def _balanced(dataset: Any, classes: int) -> Tensor:
 
 
 def weighted_cross_entropy(weights: Tensor) -> Any:
-    """Cross-entropy with a weight for each class."""
+    """Cross-entropy with weights (C,) of classes, for outputs (N, C), or logits (N, 1) of two classes."""
 
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         scaled = weights.to(outputs)

@@ -66,10 +66,10 @@ def attribute(model: KAN, x: Tensor, out_score: Sequence[float] | None = None) -
 
 
 def check_rows(model: KAN, x: Tensor) -> Tensor:
-    """Rows x in the model's dtype and on its device, or :class:`ShapeError` unless it is (rows >= 2, width[0]).
+    """Rows x (N, n) in the model's dtype and on its device.
 
     Raises:
-        ShapeError: it has not.
+        ShapeError: x has another shape, or fewer than two rows.
     """
     if x.ndim != 2 or x.shape[1] != model.width[0] or len(x) < 2:
         raise ShapeError(f"x of shape {tuple(x.shape)} must be (rows, {model.width[0]}) with at least 2 rows.")

@@ -123,7 +123,7 @@ def rebuild(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> An
     Args:
         kind: name under which the class was registered.
         config: its arguments.
-        tensors: its state dict.
+        tensors: its state dict; any shape that its parameters and buffers have.
 
     Raises:
         ModelFileError: the tensors do not fit the structure.

@@ -1,4 +1,7 @@
-"""One step of a recurrent network whose gates are Kolmogorov-Arnold layers, and the way through all steps."""
+"""One step of a recurrent network whose gates are Kolmogorov-Arnold layers, and the way through all steps.
+
+QKAN-LSTM and HQKAN-LSTM: arXiv 2512.05049. The GRU is that of Cho et al. (arXiv 1406.1078) in the form PyTorch has.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ class FoldedGates:
         return dispatch.recurrence(x, state, matrix, bias, encode, lengths, kind)
 
     def reason_for_loop(self, x: Tensor) -> str | None:
-        """Why the compiled time loop cannot run for inputs like ``x``, or ``None``."""
+        """Why the compiled time loop cannot run for inputs like ``x`` (..., n), or ``None``."""
         layer, basis = self.layer, self.layer.basis
         if not isinstance(basis, Daruan):
             return f"there is no compiled time loop for the basis {basis.name!r}"
@@ -213,7 +216,7 @@ class RecurrentCell(nn.Module):
         return advance
 
     def route(self, x: Tensor) -> tuple[str, str | None]:
-        """How a sequence is computed: the path's name, and why plain PyTorch runs it; see ``qkan.kernels.explain``."""
+        """How x (T, B, n) is computed: a path, and why plain PyTorch takes it; see :func:`qkan.kernels.explain`."""
         folded = self._folded()
         if folded is None:
             return "time loop: gates edge by edge in every step", "the gates are not features times coefficients"
@@ -243,7 +246,7 @@ class RecurrentCell(nn.Module):
     # -- checks ------------------------------------------------------------------------------------------
 
     def check_input(self, x: Tensor, dimensions: tuple[int, ...]) -> None:
-        """Raise unless x has the layer's width, dtype and device, and one of these numbers of dimensions.
+        """Raise unless x (..., input_size) has the layer's dtype and device, and one of these numbers of dimensions.
 
         Raises:
             ShapeError: the width or the number of dimensions is wrong.

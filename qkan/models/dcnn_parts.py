@@ -1,4 +1,7 @@
-"""Parts of a :class:`~qkan.models.KACQDCNN`: sizes of its channels, their layers, and what stands for circuits."""
+"""Parts of a :class:`~qkan.models.KACQDCNN`: sizes of its channels, their layers, and what stands for circuits.
+
+Jahin et al., arXiv 2410.07446.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Carry a KAN's functions over to another basis: a QKAN to B-splines, B-splines to circuits."""
+"""Carry a KAN's functions over to another basis: a QKAN to B-splines, B-splines to circuits.
+
+From circuits to splines: the transfer of arXiv 2509.14026; the other way is our own.
+"""
 
 from __future__ import annotations
 

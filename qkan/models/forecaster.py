@@ -1,4 +1,7 @@
-"""A recurrent network with a linear read-out, by name: what forecasting experiments compare."""
+"""A recurrent network with a linear read-out, by name: what forecasting experiments compare.
+
+The recurrent networks are those of arXiv 2512.05049, and the LSTM they are compared with there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Grids of a whole network moved to data, layer after layer."""
+"""Grids of a whole network moved to data, layer after layer.
+
+Liu et al., arXiv 2404.19756, section 2.2: grids are updated on the fly from the layer's inputs.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class KAN(Network):
         return total
 
     def gate_entropy(self) -> Tensor:
-        """Entropy of the gates in nats, averaged over each layer's edges and summed over the layers with a mixture.
+        """Entropy of the gates in nats, a scalar: averaged over a layer's edges, summed over the layers with a mixture.
 
         Raises:
             OptionError: no layer has the basis "mixture".

@@ -1,4 +1,7 @@
-"""A picture of a KAN: nodes, and on every edge its function."""
+"""A picture of a KAN: nodes, and on every edge its function.
+
+The picture is that of Liu et al., arXiv 2404.19756, section 2.5.1 (visualisation).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layers, directions and packed sequences of recurrent networks, laid out as in ``torch.nn.LSTM`` and ``GRU``."""
+"""Layers, directions and packed sequences of recurrent networks, laid out as in ``torch.nn.LSTM`` and ``GRU``.
+
+The cells follow arXiv 2512.05049; see :mod:`qkan.models.cells`.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,7 @@ class Recurrent(SavedModel):
         return run
 
     def zero_state(self, x: Tensor) -> State:
-        """Parts of the state before the first step of a sequence ``x``."""
+        """Parts of the state before a sequence x (T, B, n): zeros (layers, B, H), or (layers, H) for x (T, n)."""
         batch = () if x.dim() == 2 else (x.shape[0 if self.batch_first else 1],)
         return tuple(x.new_zeros(len(self.cells), *batch, size) for size in self.cells[0].state_sizes)
 

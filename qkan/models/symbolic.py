@@ -1,4 +1,7 @@
-"""Replace the edges of a KAN by functions of a library, and write the network as a formula."""
+"""Replace the edges of a KAN by functions of a library, and write the network as a formula.
+
+Liu et al., arXiv 2404.19756, section 2.5.1 (symbolification).
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ def fix_symbolic(model: KAN, x: Tensor, layer: int, source: int, output: int, fu
     """Replace one edge, in place, by the best c · f(a·x + b) + d of the named function; returns R².
 
     The parameters of the basis are kept behind the edge's mask, so that ``model.layers[layer].unfix_symbolic(output,
-    source)`` undoes it. Arguments and errors as in :func:`suggest_symbolic`; also
+    source)`` undoes it. Arguments and errors: see :func:`suggest_symbolic`; also
 
     Raises:
         OptionError: the function's domain cannot hold the data.

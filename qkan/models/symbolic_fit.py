@@ -1,4 +1,7 @@
-"""Fit c · f(a·x + b) + d to one edge, for every function of a library."""
+"""Fit c · f(a·x + b) + d to one edge, for every function of a library.
+
+Affine parameters by grid search and linear regression: Liu et al., arXiv 2404.19756, section 2.5.1.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def fit_edge(x: Tensor, y: Tensor, functions: Sequence[Function], refine: bool =
 
 
 def is_constant(x: Tensor, y: Tensor) -> bool:
-    """Whether x takes one value only, or y does to rounding."""
+    """Whether x (N,) takes one value only, or y (N,) does to rounding."""
     return not bool(x.max() > x.min()) or float(y.std(correction=0)) <= 1e-7 * float(y.abs().max())
 
 

@@ -100,7 +100,7 @@ class BackendContract:
 
     @staticmethod
     def bound(circuit: Circuit) -> np.ndarray:
-        """Largest possible standard deviation of one shot, settings measured apart."""
+        """Largest possible standard deviation of one shot, (observables,), settings measured apart."""
         return np.array([sum(abs(c) for c, string in one.terms if string) for one in circuit.observables])
 
     def test_stated_variance_is_the_spread(self):

@@ -42,13 +42,13 @@ BFLOAT16_UNIT = 2.0**-8
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, seed: int = 0) -> Tensor:
-    """Uniform float64 numbers of a ``shape`` between ``low`` and ``high``, from a local generator with a ``seed``."""
+    """Uniform float64 numbers (*shape,) between ``low`` and ``high``, from a local generator with a ``seed``."""
     local = torch.Generator().manual_seed(seed)
     return low + (high - low) * torch.rand(shape, generator=local, dtype=torch.float64)
 
 
 def stratified_normal(count: int, seed: int) -> Tensor:
-    """A standard-normal sample with one point in each of ``count`` equally probable strata, drawn with a ``seed``.
+    """A standard-normal sample (count,), one point in each of equally probable strata, drawn with a ``seed``.
 
     Monte Carlo with an error that falls as count^-1.5 instead of count^-0.5 for smooth integrands.
     """
@@ -141,7 +141,7 @@ class BasisContract:
         raise NotImplementedError
 
     def bfloat16_bound(self, basis: Basis, x: Tensor) -> Tensor:
-        """Largest error of edge values at x in bfloat16, for a float64 ``basis`` whose parameters are bfloat16 numbers.
+        """Largest error of edge values at x (N, n) in bfloat16, (N, m, n), for a float64 ``basis`` of bfloat16 numbers.
 
         Feature, coefficient, product and sum are rounded, each by half a unit, and the terms may not cancel.
         """
@@ -160,11 +160,11 @@ class BasisContract:
         return basis
 
     def inputs(self, *shape: int, seed: int = 1) -> Tensor:
-        """Random inputs in the interior."""
+        """Random inputs (*shape,) in the interior."""
         return uniform(shape, *self.interior, seed=seed)
 
     def special_inputs(self, in_features: int, gap: float = 0.0) -> Tensor:
-        """Anchors, moved by ±gap, as rows of ``in_features`` columns in different orders."""
+        """Anchors, moved by ±gap, in different orders: (points, in_features)."""
         points = torch.tensor(self.anchors, dtype=torch.float64)
         if gap:
             points = torch.cat([points - gap, points + gap])
