@@ -52,7 +52,7 @@ class Tables(NamedTuple):
 
     @property
     def circuit(self) -> tuple[np.ndarray, ...]:
-        """For the coefficient kernels: gates (G, 3), constants (C,), sines and cosines (L, K), transform (K, K)."""
+        """Gates (G, 3), constants (C,), sines and cosines (L, K), and transform (K, K), for the coefficient kernels."""
         return self.gates, self.constants, self.node_sin, self.node_cos, self.transform
 
 

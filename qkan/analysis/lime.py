@@ -46,7 +46,7 @@ class Lime:
 
     @property
     def instability(self) -> np.ndarray:
-        """Median over the rows of standard deviation / |mean| over the seeds, per feature, (n,); NaN: no weights."""
+        """Median over rows of standard deviation / |mean| over seeds, per feature (n,), NaN without weights."""
         with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # a feature without any weight
             return np.nanmedian(self.spread / np.abs(self.values), axis=0)
