@@ -56,7 +56,8 @@ assert torch.allclose(values[0], values[-1])  # period 2π
 
 # %%
 theta, angle_of_data = edges.theta[0, 0].detach(), torch.tensor(2.0, dtype=torch.float64)
-vector = tuple(torch.tensor(v, dtype=torch.float64) for v in (1.0, 0.0, 0.0))  # after H: on the equator
+one, zero = (torch.tensor(v, dtype=torch.float64) for v in (1.0, 0.0))
+vector = one, zero, zero  # after H: on the equator
 path, by_data = [vector], []
 for axis, source, value in edges.circuit.gates:
     angle = theta[int(value)] if source == "theta" else angle_of_data

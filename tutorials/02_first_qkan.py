@@ -8,6 +8,7 @@
 
 # %%
 import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -59,7 +60,7 @@ model.plot(in_vars=["x", "y"], out_vars=["output"], title="A fitted QKAN")
 # one from above, and |x - y|, which has a kink. Three seeds each, of data and of starting values: one run says little.
 
 # %%
-bases = {
+bases: dict[str, dict[str, Any]] = {
     "daruan": {"reps": 3},
     "bspline": {"grid": 5, "k": 3},
     "fourier": {"degree": 4},
@@ -67,7 +68,7 @@ bases = {
     "rbf": {"grid": 8},
 }
 targets = {"exp(sin πx + y²)": target, "|x - y|": lambda x: (x[:, [0]] - x[:, [1]]).abs()}
-scores = {}
+scores: dict[tuple[str, str], list[float]] = {}
 for name, function in targets.items():
     for basis, options in bases.items():
         for seed in range(3):

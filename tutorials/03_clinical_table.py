@@ -50,10 +50,8 @@ folder = Path(scratch.name)
 
 # %%
 whole = data.load("breast_cancer")
-means = [name for name in whole.features if name.startswith("mean ")]
-whole.features[means].rename(columns=lambda name: name.removeprefix("mean ")).assign(diagnosis=whole.target).to_csv(
-    folder / "nuclei.csv", index=False
-)
+nuclei = whole.features.filter(like="mean ").rename(columns=lambda name: name.removeprefix("mean "))
+nuclei.assign(diagnosis=whole.target).to_csv(folder / "nuclei.csv", index=False)
 findings = data.check(folder / "nuclei.csv", "diagnosis")
 for finding in findings:
     print(f"{finding.level:8}{finding.message.replace(str(folder), '…')}")
@@ -208,7 +206,7 @@ for _ in range(2000):
 low, high = expected_coverage(count, len(truth) - count, 0.9)
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 rows = len(truth) - count
-axes.hist(covered, bins=(np.arange(rows + 2) - 0.5) / rows, color="#1f5fa8", alpha=0.7)
+axes.hist(covered, bins=list((np.arange(rows + 2) - 0.5) / rows), color="#1f5fa8", alpha=0.7)
 axes.axvspan(low, high, color="grey", alpha=0.2, label="95 % of draws, by theory")
 axes.axvline(0.9, color="black", lw=1, ls=":", label="level")
 axes.axvline(reports[2].coverage, color="#d9722e", label="the split above")

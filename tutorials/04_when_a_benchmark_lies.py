@@ -12,6 +12,7 @@
 # %%
 import os
 import warnings
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -79,7 +80,7 @@ def make_up(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, pd.Dat
         *((name, 416, 471) for name in ("ExerciseAngina", "Oldpeak", "MaxHR", "RestingBP")),
     ):
         before.loc[first : last - 1, name] = np.nan
-    by_label = {
+    by_label: dict[str, tuple[Any, Any]] = {
         "ST_Slope": ("Up", "Flat"),
         "FastingBS": ("0", "1"),
         "ExerciseAngina": ("N", "Y"),
@@ -102,7 +103,7 @@ except DataError as reason:
     real = False
 if real:
     published = file.features.fillna({"Cholesterol": 0.0, "RestingBP": 0.0})  # zeros as in the file
-    diseased, site = (file.target == "disease").to_numpy(), file.group.to_numpy()
+    diseased, site = (file.target == "disease").to_numpy(), np.asarray(file.group)
 else:
     published, diseased, site, restored = make_up()
 print("the real file" if real else "a made-up table", "|", len(published), "rows,", f"{diseased.mean():.1%} diseased")
@@ -220,7 +221,7 @@ axes.set_yticks(range(len(missing.columns)), missing.columns, fontsize=8)
 first = pd.Series(range(len(site))).groupby(site).min()
 for name, start in first.items():
     axes.axvline(start, color=ORANGE, lw=1)
-    axes.text(start + 4, -0.8, name, color=ORANGE, fontsize=8)
+    axes.text(start + 4, -0.8, str(name), color=ORANGE, fontsize=8)
 _ = axes.set(xlabel="row of the file; black cells are missing at the hospitals")
 
 # %% [markdown]
@@ -230,12 +231,13 @@ _ = axes.set(xlabel="row of the file; black cells are missing at the hospitals")
 # %%
 rule = (published["ST_Slope"] != "Up").to_numpy()
 open_cells = missing["ST_Slope"].to_numpy()
-for text, rows in (
-    ("all rows", np.ones(len(rule), dtype=bool)),
-    ("rows whose slope was filled in", open_cells),
-    ("rows whose slope was measured", ~open_cells),
-):
-    right = (rule == diseased)[rows]
+subsets: dict[str, np.ndarray] = {
+    "all rows": np.ones(len(rule), dtype=bool),
+    "rows whose slope was filled in": open_cells,
+    "rows whose slope was measured": ~open_cells,
+}
+for text, chosen in subsets.items():
+    right = (rule == diseased)[chosen]
     low, high = binomial_interval(right)
     print(f"{text:32} {len(right):4d} rows, accuracy {right.mean():.3f} [{low:.3f}, {high:.3f}]")
 rule_score = float((rule == diseased).mean())
@@ -256,7 +258,7 @@ MODELS = {
     "random forest": lambda: RandomForestClassifier(n_estimators=100, random_state=0),
     "QKAN": lambda: KANClassifier(hidden=(), epochs=30, lr=0.02, batch_size=128, standardize=False, random_state=0),
 }
-CATEGORIES = [name for name in published if not pd.api.types.is_numeric_dtype(published[name])]
+CATEGORIES = [str(name) for name in published if not pd.api.types.is_numeric_dtype(published[name])]
 
 
 def prepared(frame):

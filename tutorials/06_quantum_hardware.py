@@ -12,6 +12,7 @@
 # %%
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,7 +81,9 @@ assert plan.total_shots == 63 * 4096
 # %%
 exact = deploy(model, "torch", rows=x, progress=False)
 print(exact.report())
-assert exact.report().output_rms < 1e-5
+rms = exact.report().output_rms
+assert rms is not None
+assert rms < 1e-5
 
 # %% [markdown]
 # ## Shots, and the error they leave
@@ -143,7 +146,7 @@ for qubit in (good, bad):
 
 # %%
 worst = backends.get("aer", noise="FakeSherbrooke", layout=[bad])
-choices = {
+choices: dict[str, dict[str, Any]] = {
     "none": {},
     "readout": {"readout_mitigation": True},
     "readout and folding": {"readout_mitigation": True, "fold_factors": (1, 3)},
@@ -226,7 +229,7 @@ class Cloud(backends.Backend):
 
 
 ledger = folder / "run.sqlite"
-settings = {"shots": 4096, "ledger": ledger, "batch_size": 3, "seed": 5, "progress": False}
+settings: dict[str, Any] = {"shots": 4096, "ledger": ledger, "batch_size": 3, "seed": 5, "progress": False}
 cloud = Cloud()
 cloud.cut_after = 13
 try:
@@ -290,7 +293,9 @@ run = deploy(model, rehearsal, shots=4096, pack=3, seed=0, rows=x, progress=Fals
 print(run.plan())
 print(run.report())
 assert run.plan().executions == 21  # 63 circuits, three in one
-assert run.report().output_rms < 0.3
+rms = run.report().output_rms
+assert rms is not None
+assert rms < 0.3
 workspace.cleanup()
 
 # %% [markdown]

@@ -224,7 +224,8 @@ def trained(model, seed):
 
 
 held_windows = held[: len(held) - (len(held) - 1) % CONTEXT].unfold(0, CONTEXT + 1, CONTEXT)
-curves, results = {}, {name: [] for name in NAMES}
+curves = {}
+results: dict[str, list[float]] = {name: [] for name in NAMES}
 for seed in (0, 1):
     for name in NAMES:
         model = model_with(name, seed)[0]

@@ -7,6 +7,8 @@
 # everywhere: in layers, training, saving, refinement, deployment.
 
 # %%
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -146,7 +148,7 @@ def wiggles(x):
 rng = np.random.default_rng(0)
 far = torch.as_tensor(rng.standard_t(2, size=(1000, 2)), dtype=torch.float32)
 near = torch.as_tensor(rng.uniform(-1, 1, size=(1000, 2)), dtype=torch.float32)
-options = {
+options: dict[str, dict[str, Any]] = {
     "rational_chebyshev": {"degree": 5},
     "chebyshev": {"degree": 5},
     "bspline": {"grid": 3, "k": 3},

@@ -38,7 +38,8 @@ def medians(ways, *arguments, seconds=0.5):
     for way in ways.values():
         way(*arguments)
         way(*arguments)
-    times, end = {name: [] for name in ways}, time.perf_counter() + seconds
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < 3:
         for name, way in ways.items():
             began = time.perf_counter()
@@ -201,9 +202,10 @@ print(f"C++ compiler {'found' if compiler else 'not found'}; backend {backend!r}
 for name, one in (("circuits", model), ("RBF", classical)):
     compiled = torch.compile(one, fullgraph=True, backend=backend)
     began = time.perf_counter()
-    gradients = torch.autograd.grad(compiled(x).square().sum(), one.parameters())
+    gradients = torch.autograd.grad(compiled(x).square().sum(), list(one.parameters()))
     waited = time.perf_counter() - began
-    for mine, plain in zip(gradients, torch.autograd.grad(one(x).square().sum(), one.parameters()), strict=True):
+    expected = torch.autograd.grad(one(x).square().sum(), list(one.parameters()))
+    for mine, plain in zip(gradients, expected, strict=True):
         assert (mine - plain).norm() <= 1e-4 * plain.norm()
     found = medians({"eager": one, "compiled": compiled}, x)
     print(f"{name:8} eager takes {found['eager'] / found['compiled']:.2f} times as long as compiled;", end=" ")

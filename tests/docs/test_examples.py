@@ -73,12 +73,13 @@ def test_examples_run(page, outcomes):
 
 
 def test_examples_are_typed(tmp_path):
-    """mypy sees each page as one module, with the same settings as the package."""
+    """mypy sees each page and each tutorial as one module, with the same settings as the package."""
     for page in WITH_EXAMPLES:
         name = re.sub(r"\W", "_", page.removesuffix(".md").lower())
         (tmp_path / f"{name}.py").write_text(script(page))
     # Notebook-like blocks may use a name for values of several types.
     command = [sys.executable, "-m", "mypy", "--allow-redefinition", "--check-untyped-defs", str(tmp_path)]
+    command += map(str, sorted((ROOT / "tutorials").glob("*.py")))
     command += ["--cache-dir", str(ROOT / ".mypy_cache"), "--config-file", str(ROOT / "pyproject.toml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
