@@ -160,7 +160,7 @@ class MeasuredModel(nn.Module):
         Of a network that returns several, as recurrent ones do, standard errors are those of the first.
 
         Args:
-            x: what the network takes, rows first: (N, ...).
+            x: what the network takes, such as rows (N, n), or (T, B, n) for a recurrent network.
             return_std: propagate the variances of the measured values through the whole network, by drawing them
                 ``samples`` times from normal distributions. Values of one run with several observables are drawn
                 independently.

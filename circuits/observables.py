@@ -1,6 +1,6 @@
 """Observables: sums of Pauli strings with real coefficients.
 
-Expectations are sums over Pauli strings, as Nielsen and Chuang (2010), section 2.2.5, define them.
+Expectation of an observable: Nielsen and Chuang (2010), section 2.2.5; here a sum over Pauli strings.
 """
 
 from __future__ import annotations

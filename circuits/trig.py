@@ -21,7 +21,7 @@ Trig = dict[Frequency, np.ndarray]
 
 
 def constant(value: np.ndarray) -> Trig:
-    """A matrix (d, d) that depends on no angle."""
+    """A matrix (d, d), or a column (d, 1), that depends on no angle."""
     return {(): value}
 
 
@@ -79,7 +79,7 @@ def _combined(left: Trig, right: Trig, operation: Callable[[np.ndarray, np.ndarr
 
 
 def sines(trig: Trig) -> list[tuple[Frequency, float, np.ndarray]]:
-    """As Σ_k matrix_k sin(frequency_k · angles + offset_k): frequency, offset in radians, complex matrix (d, d)."""
+    """As Σ_k matrix_k sin(frequency_k · angles + offset_k): frequency, offset in radians, complex (d, d) or (d, 1)."""
     found = []
     done: set[Frequency] = set()
     for frequency, matrix in trig.items():

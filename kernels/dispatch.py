@@ -2,7 +2,7 @@
 
 Set the environment variable ``QKAN_KERNELS=reference`` to use plain PyTorch everywhere.
 
-Angles are in radians, frequencies in radians per unit of the input.
+Angles are in radians, frequencies in radians per unit of the input; with ``arccos`` the two make a cosine.
 """
 
 from __future__ import annotations
@@ -230,11 +230,9 @@ def spline_sum(
     """
     if not spline_sum_applies(*(tensor for tensor in (x, coefficients, scale, base, bias) if tensor is not None)):
         return None
-    if x.dim() == 2:  # the usual case, spared two views in the graph
-        return spline_layer.SplineLayer.apply(x.contiguous(), coefficients, scale, base, bias, grid)
-    rows = x.reshape(-1, x.shape[-1]).contiguous()
-    found = spline_layer.SplineLayer.apply(rows, coefficients, scale, base, bias, grid)
-    return found.view(*x.shape[:-1], len(scale))
+    rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])  # views cost as much as a small layer
+    found = spline_layer.SplineLayer.apply(rows.contiguous(), coefficients, scale, base, bias, grid)
+    return found if x.dim() == 2 else found.view(*x.shape[:-1], len(scale))
 
 
 def spline_sum_applies(x: Tensor, coefficients: Tensor, *others: Tensor) -> bool:

@@ -4,7 +4,7 @@ On the CPU a large batch is interpolated between a few nodes where the circuits 
 (:mod:`qkan.kernels.chebyshev_cpu`); all else runs every circuit on every row. Either way memory is that of inputs,
 outputs and parameters. Gradients of gradients go through :func:`qkan.kernels.reference.edge_sum`.
 
-Angles are in radians, frequencies in radians per unit of the input.
+Angles are in radians, frequencies in radians per unit of the input; with ``arccos`` the two make a cosine.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Gradients by theta, weight (m, n) and base (m, n), ``None`` where there is none; by the bias it is ``grad_bias``.
 
-    ``grad_matrix`` is (K, n, m); theta is (m, n, P), or (groups, P), and the coefficients have K in place of P.
+    ``grad_matrix`` is (K', n, m), K' = K with a base, else K - 1; theta is (m, n, P) or (groups, P), and coefficients
+    have K in place of P.
     """
     read, theta = tables(text), theta.detach().contiguous()
     (n, m), size = grad_matrix.shape[1:], coefficients.shape[-1]

@@ -3,7 +3,7 @@
 DARUAN: Jiang et al., arXiv 2509.14026; the Bloch recursion is the SO(3) form of its circuit. Splines: de Boor, A
 Practical Guide to Splines (2001), chapter IX.
 
-Angles are in radians, frequencies in radians per unit of the input.
+Angles are in radians, frequencies in radians per unit of the input; with ``arccos`` the two make a cosine.
 """
 
 from __future__ import annotations

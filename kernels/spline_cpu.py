@@ -13,8 +13,8 @@ from qkan.kernels import workspace  # noqa: F401  keeps freed memory
 from qkan.kernels.numba_cpu import both
 
 f4 = np.float32
-#: Entries of a part, which one thread computes by itself: only loops of one thread become vectors.
-_ENTRIES = 2048
+#: Numbers of a part, which one thread computes by itself: only loops of one thread become vectors.
+_NUMBERS = 16_384
 
 
 @njit(cache=True, fastmath={"contract"}, inline="always")
@@ -52,7 +52,7 @@ def _cubic_part(x, out, grid, count):
     first, inverse, low, high, tail = grid
     for i in range(len(x)):
         place, beyond = _held(x[i], low, high)
-        u, further = (place - first) * inverse, beyond * inverse * tail
+        u, further = (place - first) * inverse, beyond * inverse if tail > f4(0) else f4(0)  # infinity times 0 is NaN
         for k in range(len(count)):
             outer, inner = _halves(u - f4(k))
             value = (outer * outer * outer - f4(4) * inner * inner * inner) * f4(1 / 6)
@@ -90,9 +90,17 @@ def _scaled_backward_part(grad, coefficients, weight, by_weight, count):
 
 
 @njit(cache=True)
+def _parts(entries, count):
+    """How many parts there are for so many entries with K numbers each."""
+    size = max(1, _NUMBERS // count)
+    return (entries + size - 1) // size
+
+
+@njit(cache=True)
 def _part(number, entries, count):
     """The entries of one part, and their K numbers each."""
-    start, stop = number * _ENTRIES, min((number + 1) * _ENTRIES, entries)
+    size = max(1, _NUMBERS // count)
+    start, stop = number * size, min((number + 1) * size, entries)
     return slice(start, stop), slice(start * count, stop * count)
 
 
@@ -102,14 +110,14 @@ def _cubic(x, out, grid, count):
     ``grid`` is the middle of the first spline, 1/h, the two ends and 1 or 0: whether the splines go on with their
     slopes beyond the ends, or stay as they are there.
     """
-    for number in prange((len(x) + _ENTRIES - 1) // _ENTRIES):
+    for number in prange(_parts(len(x), len(count))):
         one, wide = _part(number, len(x), len(count))
         _cubic_part(x[one], out[wide], grid, count)
 
 
 def _cubic_backward(grad, x, out, grid, count):
     """Σ_k grad_k B'_k(x): grad (N · K), x and out (N,)."""
-    for number in prange((len(x) + _ENTRIES - 1) // _ENTRIES):
+    for number in prange(_parts(len(x), len(count))):
         one, wide = _part(number, len(x), len(count))
         _cubic_backward_part(grad[wide], x[one], out[one], grid, count)
 
@@ -135,14 +143,14 @@ def _cubic_columns_backward(grad, x, out, grid, rows, count):
 
 def _scaled(coefficients, weight, out, count):
     """Out (E · K) = coefficients (E · K) · weight (E,)."""
-    for number in prange((len(weight) + _ENTRIES - 1) // _ENTRIES):
+    for number in prange(_parts(len(weight), len(count))):
         one, wide = _part(number, len(weight), len(count))
         _scaled_part(coefficients[wide], weight[one], out[wide], count)
 
 
 def _scaled_backward(grad, coefficients, weight, by_weight, count):
     """Gradients of :func:`_scaled`: by the coefficients in the place of ``grad`` (E · K), by the weights (E,)."""
-    for number in prange((len(weight) + _ENTRIES - 1) // _ENTRIES):
+    for number in prange(_parts(len(weight), len(count))):
         one, wide = _part(number, len(weight), len(count))
         _scaled_backward_part(grad[wide], coefficients[wide], weight[one], by_weight[one], count)
 

@@ -4,7 +4,7 @@ A layer of a few hundred outputs and a batch of dozens of rows spends more time 
 and a small one more on calls than on numbers. Here the coefficients are passed over twice in a training step
 besides the matrix products: once to scale them, and once for the gradients of coefficients and of scales.
 
-The layer is that of Liu et al., arXiv 2404.19756, equation 2.10, with an edge scale.
+The layer is that of Liu et al., arXiv 2404.19756, equation 2.10; ``base=None`` is one weight for both parts.
 """
 
 from __future__ import annotations

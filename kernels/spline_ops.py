@@ -12,7 +12,7 @@ from torch import Tensor
 from qkan.kernels.spline import uniform_cubic
 
 #: Spline values and products are computed by the vector: so many in the time of one elementary step of
-#: :func:`qkan.kernels.numba_cpu.run`. Waking a second thread takes as long as a hundred thousand of them.
+#: :func:`qkan.kernels.numba_cpu.run`. Waking a second thread takes about as long as three hundred thousand of them.
 _NUMBERS_PER_STEP = 16
 
 
@@ -146,10 +146,10 @@ def run(kernel: str, tensors: tuple[Tensor, ...], *numbers: Any) -> None:
         tensors: of any shape, contiguous where they are written to.
         numbers: what the pass takes besides.
     """
-    run, kernels = _compiled()
+    start, kernels = _compiled()
     work = max(tensor.numel() for tensor in tensors) // _NUMBERS_PER_STEP
     flat = (tensor.detach().numpy().reshape(-1) for tensor in tensors)
-    run(getattr(kernels, kernel), work, torch.get_num_threads(), *flat, *numbers)
+    start(getattr(kernels, kernel), work, torch.get_num_threads(), *flat, *numbers)
 
 
 def endless(first: float, step: float, count: int) -> tuple[Any, ...]:

@@ -294,8 +294,8 @@ class TabularModel:
             points: on each curve.
 
         Returns:
-            Name, places (points,) and values (points,), as :meth:`edge_curves`; none for a network that is not
-            additive.
+            Feature, positions (points,) and values (points, outputs), as :meth:`edge_curves`; none for a network that
+            is not additive.
         """
         if self.background is None or not is_additive(self.pipeline[-1].network_):
             return []

@@ -384,5 +384,5 @@ def _to_model(model: nn.Module, pair: Pair) -> Pair:
 def _state(model: nn.Module) -> dict[str, Any]:
     state = model.state_dict()
     for name, value in state.items():
-        state[name] = value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        state[name] = value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
     return state

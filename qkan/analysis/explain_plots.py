@@ -1,7 +1,6 @@
 """Pictures of SHAP values. Every function returns a matplotlib Figure and shows or writes nothing.
 
-Their kinds (waterfall, beeswarm, dependence, decision) are those of the package ``shap`` (Lundberg and Lee 2017, arXiv
-1705.07874).
+Waterfall, dependence and decision plots are those of the package ``shap`` (Lundberg and Lee 2017, arXiv 1705.07874).
 """
 
 from __future__ import annotations

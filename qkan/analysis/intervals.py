@@ -67,8 +67,8 @@ class Intervals:
         """The same intervals in another unit.
 
         Args:
-            inverse: increasing map of forecasts and ends (N, horizon), such as ``windows.inverse_targets`` back to the
-                series' unit.
+            inverse: increasing map of forecasts and ends, (N,) -> (N,), such as ``windows.inverse_targets`` to the unit
+                of the series.
         """
         return replace(
             self, predictions=inverse(self.predictions), lower=inverse(self.lower), upper=inverse(self.upper)
@@ -120,9 +120,9 @@ def aci(
 
     Args:
         predict: a trained model's predict function; called once on all windows.
-        calibration: inputs (N, window, channels) and targets (N, 1) that it was not trained on, just before the test
-            windows.
-        test: inputs and targets of the same shapes; each target is used only after its interval is given.
+        calibration: inputs (N, window, channels) and targets (N,) or (N, 1) that it was not trained on, just before the
+            test windows.
+        test: inputs and targets likewise, of any number; each target is used only after its interval is given.
         level: confidence level, a whole number of percent: MAPIE rounds it.
         gamma: step size of the adaptation; 0 never adapts. Gibbs and Candès use 0.005; larger ones react faster and
             give more infinite intervals.

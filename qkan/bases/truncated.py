@@ -45,8 +45,8 @@ class TruncatedPower(ClassicalBasis):
         extend: outside ``grid_range``: "linear" (default) continues with the slope at the end; "clamp" holds the value.
         seed: of a local generator; ``None`` draws fresh entropy.
 
-    Shapes: x (..., n) -> (..., m); features (..., n, K); inner knots (grid - 1,), or every edge's own,
-    (m, n, grid - 1).
+    Shapes: x (..., n) -> (..., m); features (..., n, K), none with every edge's own knots; inner knots in
+    units of u, (grid - 1,), or (m, n, grid - 1).
 
     Raises:
         OptionError: an option is out of range.

@@ -75,8 +75,8 @@ class Settings:
 class Results:
     """Everything the page shows. ``pool``: the rows of the part about all rows; ``lime``: of the patients, of the pool.
 
-    Of N patients and C classes: labels (N,), probabilities and sets (N, C). A patient is a row that was chosen for
-    explanation.
+    Of N patients and C classes: probabilities and sets (N, C); ``labels`` (rows,) of the whole file. A patient is a row
+    that was chosen for explanation.
     """
 
     chosen: list[int]

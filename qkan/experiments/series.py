@@ -71,7 +71,7 @@ class Settings:
 
 @dataclass
 class Results:
-    """Everything the report shows; ``feedback`` (N, steps) are forecasts fed with themselves."""
+    """Everything the report shows; ``feedback`` (steps,), scaled, is a forecast of all test steps fed with itself."""
 
     trained: Trained
     windows: Windows

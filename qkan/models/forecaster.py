@@ -1,6 +1,6 @@
 """A recurrent network with a linear read-out, by name: what forecasting experiments compare.
 
-The recurrent networks are those of arXiv 2512.05049, and the LSTM they are compared with there.
+QKAN-LSTM and HQKAN-LSTM, and the LSTM and QLSTM they are compared with: arXiv 2512.05049; the GRUs are our own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layers, directions and packed sequences of recurrent networks, laid out as in ``torch.nn.LSTM`` and ``GRU``.
 
-The cells follow arXiv 2512.05049; see :mod:`qkan.models.cells`.
+The LSTM cells follow arXiv 2512.05049, the GRU cells carry that over; see :mod:`qkan.models.cells`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Recurrent(SavedModel):
         return run
 
     def zero_state(self, x: Tensor) -> State:
-        """Parts of the state before a sequence x (T, B, n): zeros (layers, B, H), or (layers, H) for x (T, n)."""
+        """Zeros, (layers · directions, B, width) for each part of a state; without B where x is (T, n)."""
         batch = () if x.dim() == 2 else (x.shape[0 if self.batch_first else 1],)
         return tuple(x.new_zeros(len(self.cells), *batch, size) for size in self.cells[0].state_sizes)
 

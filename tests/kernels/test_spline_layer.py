@@ -105,6 +105,14 @@ def test_nan_stays_and_infinity_dies_out():
     assert found[2] == 0
 
 
+def test_held_ends_hold_infinity():
+    grid, x = GRIDS["clamp"], torch.tensor([[float("inf")], [float("-inf")], [3.0], [0.3]])
+    found = x.new_empty(4, 1, grid.splines)
+    numbers = spline_ops.grid_numbers(grid.first, grid.step, grid.low, grid.high, grid.tail)
+    spline_ops.run("CUBIC", (x, found), numbers, (0,) * grid.splines)
+    torch.testing.assert_close(found, features_reference(x, grid))
+
+
 def test_where_it_is_not_taken():
     x, *weights = drawn(40, 60, 50)
     grid = GRIDS["zero"]
