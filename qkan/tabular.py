@@ -56,6 +56,8 @@ class TabularModel:
                 f"{type(estimator).__name__} must have standardize=False: the preprocessing standardises already."
             )
         self.estimator, self.target = estimator, target
+        self.columns: list[str] = []
+        self.trained: list[str] = []
         self.conformal: ConformalSets | None = None
         self.background: pd.DataFrame | None = None
         self.background_labels: np.ndarray | None = None
@@ -126,8 +128,10 @@ class TabularModel:
                 comparing rows; "error" raises.
 
         Raises:
-            DataError: a column is missing or out of order, or a value cannot be used.
+            DataError: the model is not fitted, a column is missing or out of order, or a value cannot be used.
         """
+        if not self.columns:
+            raise DataError("the model is not fitted; call fit first.")
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise DataError(f"the rows lack the column {missing[0]!r}; the model needs {', '.join(self.columns)}.")

@@ -16,7 +16,7 @@ import pandas as pd
 from qkan.analysis.conformal import check_level, refuse_trained_rows
 from qkan.analysis.coverage import conformal_quantile
 from qkan.analysis.intervals import Intervals
-from qkan.errors import OptionError, ShapeError
+from qkan.errors import NonFiniteError, OptionError, ShapeError
 
 Rows = pd.DataFrame | np.ndarray
 
@@ -32,12 +32,15 @@ class ConformalIntervals:
     Raises:
         LeakageError: some of the rows were trained on.
         ShapeError: lengths differ.
+        NonFiniteError: a target is NaN or infinite.
     """
 
     def __init__(self, targets: np.ndarray, *, rows: Rows, trained: Iterable[str]):
         self.targets = np.asarray(targets, dtype=np.float64)
         if self.targets.shape != (len(rows),):
             raise ShapeError(f"targets of shape {self.targets.shape} do not fit {len(rows)} feature rows.")
+        if not np.isfinite(self.targets).all():
+            raise NonFiniteError("the targets hold NaN or infinity; leave those rows out of the calibration.")
         refuse_trained_rows(trained, rows)
 
     def absolute(self, calibration: np.ndarray, predictions: np.ndarray, level: float = 0.9) -> Intervals:

@@ -15,6 +15,9 @@ from rich.table import Table as RichTable
 from qkan.cli._shared import clean, err, out, print_text, score_table, show_warning, widths_of
 from qkan.errors import OptionError
 
+#: Past values that a forecast sees, unless chosen.
+WINDOW = 8
+
 
 @clean
 def train(
@@ -31,7 +34,7 @@ def train(
     task: Annotated[str, typer.Option(help="classification or regression (CSV files).")] = "classification",
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out (CSV files); repeatable.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden widths such as 8,4; empty: none; default 4.")] = None,
-    window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = 8,
+    window: Annotated[int, typer.Option(help="Past values that a forecast sees (series).")] = WINDOW,
     option: Annotated[list[str] | None, typer.Option(help="name=value of the series, e.g. path=…; repeatable.")] = None,
     group: Annotated[str | None, typer.Option(help="Column to report coverage by (tables).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (tables).")] = "auto",
@@ -50,11 +53,13 @@ def train(
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
-        if group is not None:
-            raise OptionError(f"group={group!r} is for tables only: {data} is a series.")
+        of_tables = {"group": group, "target": target, "drop": drop, "data-dir": data_dir}
+        chosen = {"task": task != "classification" and task, "device": device != "auto" and device}
+        _refuse({**of_tables, **chosen}, f"is for tables only: {data} is a series.")
         width = widths_of("4" if hidden is None else hidden)
         _train_series(data, model, folder, seed, epochs, width, window, option or [], console)
         return
+    _refuse({"window": window != WINDOW and window, "option": option}, f"is for series only: {data} is a table.")
     widths = None if hidden is None else widths_of(hidden)
     settings = tabular.Settings(model or "qkan", widths, epochs, seed, device, group=group)
     experiment: Any = regression if task == "regression" else tabular
@@ -64,6 +69,14 @@ def train(
     console.print(
         f"report  {escape(str(folder / 'report.html'))}\nmodel   {escape(str(folder / 'model'))}", soft_wrap=True
     )
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Raise for the first option that was given."""
+    for name, value in options.items():
+        if value:
+            shown = ", ".join(value) if isinstance(value, list) else str(value)
+            raise OptionError(f"{name}={shown!r} {why}")
 
 
 def _train_series(

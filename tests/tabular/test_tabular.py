@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from qkan.analysis.conformal import row_hashes
-from qkan.errors import DataError, LeakageError, ModelFileError, OptionError
+from qkan.errors import DataError, LeakageError, ModelFileError, NonFiniteError, OptionError
 from qkan.experiments.output import output_folder
 from qkan.experiments.predict import predict_rows
 from qkan.experiments.split import SHARES, split_rows
 from qkan.models import KAN
-from qkan.sklearn import KANClassifier
+from qkan.sklearn import KANClassifier, KANRegressor
 from qkan.tabular import TabularModel
+from qkan.tabular_regression import TabularRegressor
 
 
 def table(rows: int = 240, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
@@ -290,3 +291,16 @@ def test_files_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is a file"), output_folder(tmp_path / "file"):
         pass
+
+
+def test_calibration_before_fit_or_without_numbers_is_one_sentence():
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    with pytest.raises(DataError, match="the model is not fitted; call fit first"):
+        TabularModel(KANClassifier(standardize=False)).calibrate(frame, ["no", "yes"])
+    regressor = TabularRegressor(KANRegressor(epochs=1, standardize=False))
+    with pytest.raises(DataError, match="the model is not fitted; call fit first"):
+        regressor.calibrate(frame, [0.0, 1.0])
+    some = pd.DataFrame({"a": np.linspace(0, 1, 12)})
+    regressor.fit(some[:8], some["a"][:8], some[8:10], some["a"][8:10])
+    with pytest.raises(NonFiniteError, match="the targets hold NaN or infinity"):
+        regressor.calibrate(some[10:], [np.nan, np.nan])
