@@ -53,13 +53,19 @@ def train(
     torch.set_num_threads(1)  # tables this size lose more to thread barriers than they gain
     console = Console(quiet=quiet)
     if data in series_names():
-        of_tables = {"group": group, "target": target, "drop": drop, "data-dir": data_dir}
-        chosen = {"task": task != "classification" and task, "device": device != "auto" and device}
-        _refuse({**of_tables, **chosen}, f"is for tables only: {data} is a series.")
+        given: list[tuple[str, Any, Any]] = [
+            ("group", group, None),
+            ("target", target, None),
+            ("drop", drop or None, None),
+            ("data-dir", data_dir, None),
+            ("task", task, "classification"),
+            ("device", device, "auto"),
+        ]
+        _refuse(given, f"is for tables only: {data} is a series.")
         width = widths_of("4" if hidden is None else hidden)
         _train_series(data, model, folder, seed, epochs, width, window, option or [], console)
         return
-    _refuse({"window": window != WINDOW and window, "option": option}, f"is for series only: {data} is a table.")
+    _refuse([("window", window, WINDOW), ("option", option or None, None)], f"is for series only: {data} is a table.")
     widths = None if hidden is None else widths_of(hidden)
     settings = tabular.Settings(model or "qkan", widths, epochs, seed, device, group=group)
     experiment: Any = regression if task == "regression" else tabular
@@ -71,10 +77,10 @@ def train(
     )
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
-    """Raise for the first option that was given."""
-    for name, value in options.items():
-        if value:
+def _refuse(options: list[tuple[str, Any, Any]], why: str) -> None:
+    """Raise for the first option (name, value, default) that was given."""
+    for name, value, default in options:
+        if value != default:
             shown = ", ".join(value) if isinstance(value, list) else str(value)
             raise OptionError(f"{name}={shown!r} {why}")
 
