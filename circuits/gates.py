@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qkan.circuits.angles import Angle
 
+#: Pauli matrices, row by row.
 PAULI = {
     "I": ((1, 0), (0, 1)),
     "X": ((0, 1), (1, 0)),
@@ -40,6 +41,7 @@ class GateKind:
     frequencies: tuple[float, ...] = ()
 
 
+#: The gates, by name.
 KINDS: dict[str, GateKind] = {
     **{name: GateKind(1, 0, (name,)) for name in ("H", "X", "Y", "Z", "S", "T")},
     **{name: GateKind(1, 1, (name,), (1.0,)) for name in ("RX", "RY", "RZ", "PhaseShift")},
@@ -137,6 +139,7 @@ def _controlled(block: Tensor) -> Tensor:
 
 
 _HALF = 0.5**0.5
+#: Matrices of the gates without angles, row by row.
 FIXED: dict[str, tuple] = {
     "H": ((_HALF, _HALF), (_HALF, -_HALF)),
     "X": PAULI["X"],

@@ -87,6 +87,7 @@ class Monomial:
         return Monomial(self.source[other.source], other.sign * self.sign[other.source])
 
 
+#: A step of a plan.
 Step = Layer | Pair | Monomial
 
 

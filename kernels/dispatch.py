@@ -32,6 +32,7 @@ from qkan.kernels import node_matrix as node_matrix_module
 from qkan.kernels import rational as rational_module
 from qkan.kernels.reference import accumulation_dtype, cox_de_boor
 
+#: The environment variable that switches compiled kernels off.
 VARIABLE = "QKAN_KERNELS"
 _FAILURES: dict[str, str | None] = {}
 

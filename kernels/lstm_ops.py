@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Functions of candidates and cells.
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 

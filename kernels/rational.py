@@ -10,6 +10,7 @@ from torch import Tensor
 
 from qkan.kernels.reference import accumulation_dtype
 
+#: Forms of the denominator; see :func:`group_rational`.
 FORMS = ("A", "B")
 
 

@@ -34,6 +34,7 @@ class Kind(NamedTuple):
         return 2 * self.degree + self.base
 
 
+#: Parts of the state, (B, H) each.
 State = tuple[Tensor, ...]
 
 
@@ -61,6 +62,7 @@ def gru_step(gates: Tensor, state: State) -> State:
     return (candidate + torch.sigmoid(z) * (state[0] - candidate),)
 
 
+#: What a cell makes of its gates and its state.
 STEPS: dict[str, Callable[[Tensor, State], State]] = {"lstm": lstm_step, "gru": gru_step}
 
 

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from qkan.errors import ModelFileError
 
+#: What ``config.json`` calls itself.
 FORMAT = "qkan-model"
+#: Of the format; no other is read.
 VERSION = 1
 
 

@@ -23,6 +23,7 @@ from qkan.models.dcnn import class_probabilities
 from qkan.saving import load_folder, save_folder
 from qkan.sklearn import KAAMClassifier, KACQClassifier, KANClassifier, LogisticKANClassifier
 
+#: What ``config.json`` calls this kind of model.
 KIND = "tabular-classifier"
 #: Ways of explaining, see :meth:`TabularModel.explain`.
 METHODS = ("auto", "exact", "permutation", "additive", "expected_gradients")

@@ -19,6 +19,7 @@ from qkan.saving import save_folder
 from qkan.sklearn import KANRegressor
 from qkan.tabular import TabularModel
 
+#: What ``config.json`` calls this kind of model.
 KIND = "tabular-regressor"
 
 

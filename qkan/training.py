@@ -18,7 +18,9 @@ from qkan.errors import NonFiniteError, OptionError, ShapeError, check_choice, c
 #: AdamW is fused from so many parameters on; below, nothing is gained.
 FUSED_PARAMETERS = 20_000
 
+#: Rows (N, ...) and their labels (N, ...).
 Pair = tuple[Tensor, Tensor]
+#: (prediction, label) -> scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 #: Learning rates that suit the default initialisation.

@@ -19,6 +19,7 @@ from qkan.circuits.circuit import Circuit
 from qkan.circuits.measurement import Group
 from qkan.errors import BackendUnavailable, JobError, OptionError, check_choice, check_positive
 
+#: Simulation methods of Aer that this backend takes.
 METHODS = ("automatic", "statevector", "density_matrix", "matrix_product_state", "stabilizer", "extended_stabilizer")
 #: Qubits of a part up to which all its outcomes' chances are computed, and shots drawn from them.
 _FEW = 10

@@ -16,6 +16,7 @@ import pandas as pd
 from qkan.analysis.conformal import _Probabilities, check_probabilities, refuse_trained_rows
 from qkan.errors import OptionError, ShapeError, check_positive
 
+#: Feature rows (N, n).
 Rows = pd.DataFrame | np.ndarray
 
 

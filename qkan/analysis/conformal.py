@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from qkan.analysis.coverage import binomial_interval, conformal_quantile, conformal_rank
 from qkan.errors import LeakageError, OptionError, ShapeError, check_choice
 
+#: Kinds of prediction sets: covering on average, or within each class.
 METHODS = ("lac", "mondrian")
 ADAPTIVE = ("aps", "raps")
 """Adaptive prediction sets (Romano, Sesia and Candès 2020) and their regularised form (Angelopoulos et al. 2021)."""

@@ -18,6 +18,7 @@ from qkan.analysis.coverage import conformal_quantile
 from qkan.analysis.intervals import Intervals
 from qkan.errors import NonFiniteError, OptionError, ShapeError
 
+#: Feature rows (N, n).
 Rows = pd.DataFrame | np.ndarray
 
 

@@ -16,6 +16,7 @@ from qkan.analysis.conformal import check_level, check_probabilities, refuse_tra
 from qkan.analysis.coverage import conformal_quantile
 from qkan.errors import OptionError, ShapeError, check_positive
 
+#: Feature rows (N, n).
 Rows = pd.DataFrame | np.ndarray
 
 

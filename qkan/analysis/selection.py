@@ -23,6 +23,7 @@ from qkan.models.attribution import check_rows
 from qkan.models.dcnn import cross_entropy
 from qkan.training import evaluate, mean_squared_error
 
+#: (prediction, label) -> scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 #: Points over an input's range for the Gram matrix of the basis.

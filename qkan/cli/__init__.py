@@ -29,12 +29,14 @@ def info() -> None:
         out.print(table)
 
 
+#: The program ``qkan``.
 app = typer.Typer(
     help="Hybrid quantum-classical Kolmogorov-Arnold networks: train, predict, inspect.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+#: ``qkan data`` and its commands.
 data_app = typer.Typer(help="List and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 for command in (train, reproduce, predict, explain, formula, submit, jobs, info):

@@ -30,8 +30,11 @@ from qkan.data._leak_scan import MIN_LABEL_ROWS, Stretch, by_level, search, show
 from qkan.data.finding import Finding
 from qkan.errors import DataError, OptionError, ShapeError
 
+#: Level of the tests together, unless chosen.
 ALPHA = 0.01
+#: Stretches are looked for in so many rows from the start.
 MAX_ROWS = 10_000
+#: More classes than this are not audited.
 MAX_CLASSES = 20
 
 

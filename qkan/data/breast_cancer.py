@@ -8,6 +8,7 @@ import numpy as np
 
 from qkan.data.table import Table, validate
 
+#: Where the table is from, and its licence.
 SOURCE = (
     "Wolberg, Mangasarian, Street and Street (1995), Breast Cancer Wisconsin (Diagnostic), UCI Machine "
     "Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0, as shipped with scikit-learn"

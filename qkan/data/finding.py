@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: How serious a finding is.
 Level = Literal["ok", "info", "warning", "error"]
 
 

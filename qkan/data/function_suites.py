@@ -20,6 +20,7 @@ from torch import Tensor
 from qkan.data.functions import create_dataset
 from qkan.errors import check_choice, check_positive
 
+#: Lowest and highest value of a variable.
 Range = tuple[float, float]
 
 
@@ -143,6 +144,7 @@ _SPECIAL = (
 )
 #: All formulas by name.
 FORMULAS: dict[str, Formula] = {formula.name: formula for formula in (*_FEYNMAN, *_SPECIAL)}
+#: Names of the suites.
 SUITES = ("feynman", "special")
 
 

@@ -31,7 +31,9 @@ from qkan.errors import DataError, OptionError
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Where the files of the four sites are.
 BASE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease/"
+#: Where the tables are from, and their licence.
 SOURCE = (
     "Janosi, Steinbrunn, Pfisterer and Detrano (1989), Heart Disease, UCI Machine Learning Repository, "
     "doi:10.24432/C52P4X, CC BY 4.0"

@@ -28,7 +28,9 @@ from qkan.data._milan_files import HOW_TO_GET, SLOT, DayFile, Progress, find_day
 from qkan.data.series import Series
 from qkan.errors import DataError, OptionError, check_choice, check_positive
 
+#: Columns of the files.
 ACTIVITIES = ("sms_in", "sms_out", "call_in", "call_out", "internet")
+#: Where the files are from, and their licence.
 SOURCE = (
     "Telecom Italia (2015), Telecommunications - SMS, Call, Internet - MI, Harvard Dataverse, "
     "doi:10.7910/DVN/EGZHFV, ODbL 1.0; Barlacchi et al., Sci. Data 2, 150055 (2015)"

@@ -13,8 +13,11 @@ from qkan.data._csv import count, read_bytes
 from qkan.data.series import Series
 from qkan.errors import DataError
 
+#: Name of the file that SILSO publishes.
 FILENAME = "SN_m_tot_V2.0.csv"
+#: Where it is.
 URL = f"https://www.sidc.be/SILSO/DATA/{FILENAME}"
+#: Whose numbers they are, and their licence.
 SOURCE = "SILSO, Royal Observatory of Belgium, Brussels: monthly mean total sunspot number, version 2.0, CC BY-NC 4.0"
 
 

@@ -23,6 +23,7 @@ MAX_NUMERIC_CLASSES = 20
 """Distinct numbers in a target beyond which it is taken for a measurement, not a class."""
 MIN_ROWS = 40
 """Rows a table needs for regression, so that the calibration part holds some eight."""
+#: What a table is for.
 TASKS = ("classification", "regression")
 MAX_TEXT_CLASSES = 50
 """Distinct texts in a target beyond which it is taken for names or free text, not a class."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from qkan.data.series import Series
 from qkan.errors import DataError, OptionError, check_choice, check_positive
 
+#: Parts of a series, in order of time.
 PARTS = ("train", "validation", "test")
 
 

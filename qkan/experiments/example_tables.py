@@ -7,6 +7,7 @@ from pathlib import Path
 from qkan.errors import OptionError, check_choice
 from qkan.saving import write_atomic
 
+#: Tables that can be generated.
 NAMES = ("alloys",)
 
 

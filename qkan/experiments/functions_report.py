@@ -33,6 +33,7 @@ from qkan.saving import write_atomic
 LEVEL = 0.05
 #: Of the picture.
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5)
+#: Names of the suites, as they are written in the report.
 SUITE_TITLES = {"feynman": "Feynman formulas", "special": "special functions"}
 
 
@@ -103,19 +104,23 @@ def markdown(outcome: Outcome, found: Mapping[str, Comparison], command: str, pi
     return "\n\n".join(parts) + "\n"
 
 
+#: What the tables of pairs hold.
 PAIRS = (
     "The error of the model of the row divided by that of the column, geometric mean over functions, and in brackets "
     "the p-value of the paired t-test of the logarithms, the functions being the cases, corrected by Holm's method for "
     "all pairs of the table."
 )
+#: What the cells of the tables of errors hold.
 CELLS = (
     "Geometric mean of the test error over seeds, and the factor by which its 95 % interval extends to both sides "
     "(t-interval of the logarithms). The smallest error of each row is bold."
 )
+#: What the tables of sizes hold.
 SIZES = (
     "Width (hidden nodes of a KAN, units of each of two hidden layers of an MLP): trainable parameters / FLOPs of a "
     "row."
 )
+#: Where the functions are from.
 FORMULA_SOURCES = (
     "Feynman formulas, numbers and ranges: the published table of AI Feynman (Udrescu and Tegmark 2020), units kept. "
     "Special functions: those of KANbeFair (arXiv 2407.16674), on ranges of our own for Bessel functions (themselves, "

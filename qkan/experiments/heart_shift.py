@@ -31,6 +31,7 @@ from qkan.saving import write_atomic
 
 #: What the density ratio is estimated from: three columns that every site recorded, or all.
 FEW = ("age", "sex", "cp")
+#: Rows that coverage is measured on, and how they are written in the report.
 ROWS = {
     "same": "new rows of the three sites",
     "fourth": "the fourth site",
@@ -56,6 +57,7 @@ class Plan:
     recipe: Recipe = field(default_factory=Recipe)
 
 
+#: The small form for a quick look.
 FAST = Plan(seeds=2, models=("logistic_regression", "qkan"), recipe=Recipe(epochs=3))
 
 

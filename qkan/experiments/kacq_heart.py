@@ -24,6 +24,7 @@ from qkan.experiments.kacq_heart_data import FOLDS, TITLES, Fold, data_of, fold_
 from qkan.experiments.kacq_heart_models import MODELS, Model, Recipe
 from qkan.experiments.kacq_heart_results import Entry, Outcome, Table
 
+#: Tables of each protocol.
 PROTOCOLS: dict[str, tuple[str, ...]] = {
     "honest": ("heart", "heart-sites", "cleveland", "breast_cancer"),
     "published": ("published",),

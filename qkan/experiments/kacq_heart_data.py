@@ -19,10 +19,12 @@ from qkan.errors import DataError, LeakageWarning, check_choice
 
 #: Recorded at few sites: that a cell is filled in names the hospital, and the 918-row file lacks both.
 RARE = ("ca", "thal")
+#: Parts of a cross-validation.
 FOLDS = 5
 #: Of the folds, for every model and data set.
 FOLD_SEED = 0
 
+#: Tables, and how they are written in the report.
 TITLES = {
     "heart": "Heart disease, four sites, missing values kept",
     "heart-sites": "Heart disease, one site left out",

@@ -44,6 +44,7 @@ CHANGES = {
     "kacq-random": "random circuits that are not trained",
 }
 
+#: How intervals and tests are computed, as the report says it.
 METHODS = (
     "Brackets are 95 % intervals. Folds share training rows, so intervals and p-values of means over folds allow "
     'for it by the corrected resampled t-test (Nadeau and Bengio 2003). "p" is that of the difference; "Holm" and '

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qkan.errors import DataError
 
+#: What ``metrics.json`` calls itself.
 FORMAT = "qkan-run"
 
 
@@ -31,7 +32,9 @@ class Kind:
     format: str
 
 
+#: The folder that ``qkan train`` writes.
 RUN = Kind(frozenset({"metrics.json", "model", "overview.png", "report.html"}), "metrics.json", FORMAT)
+#: The folder that ``qkan explain`` writes.
 EXPLANATION = Kind(frozenset({"explain.json", "explain.html"}), "explain.json", "qkan-explanation")
 
 

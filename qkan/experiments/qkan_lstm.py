@@ -21,6 +21,7 @@ from qkan.experiments import forecasting, grid
 from qkan.experiments.forecasting import Protocol
 from qkan.models.forecaster import Forecaster
 
+#: Series of the study.
 SERIES = ("damped_pendulum", "bessel_j2", "narma10")
 #: Hidden sizes of every model; all have EQUAL, at which they are compared first.
 SIZES: dict[str, tuple[int, ...]] = {
@@ -30,7 +31,9 @@ SIZES: dict[str, tuple[int, ...]] = {
     "qkan-lstm": (1, 2, 3, 5),
     "hqkan-lstm": (2, 3, 5, 8),
 }
+#: Hidden size at which all models are compared.
 EQUAL = 5
+#: The model that the others are compared with.
 REFERENCE = "lstm"
 
 #: Figures of the publication (arXiv 2512.05049), known from its abstract and from a third party's review only.

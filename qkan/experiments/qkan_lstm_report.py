@@ -12,6 +12,7 @@ from qkan.experiments.qkan_lstm import EQUAL, PUBLISHED, REFERENCE, Comparison, 
 from qkan.experiments.written import markdown_table
 from qkan.saving import write_atomic
 
+#: Models, as they are written in the report.
 NAMES = {"lstm": "LSTM", "gru": "GRU", "qlstm": "QLSTM", "qkan-lstm": "QKAN-LSTM", "hqkan-lstm": "HQKAN-LSTM"}
 #: Of the published claim.
 FEWER = 0.79

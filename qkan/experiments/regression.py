@@ -32,7 +32,9 @@ from qkan.report import png, render
 from qkan.sklearn import KANRegressor
 from qkan.tabular_regression import TabularRegressor
 
+#: Models that can be trained.
 MODELS = ("qkan", "kan")
+#: Classical regressors beside the model, made from a seed.
 BASELINES = {
     "Ridge regression": lambda seed: RidgeCV(np.logspace(-3, 3, 13)),
     "Random forest": lambda seed: RandomForestRegressor(n_estimators=300, random_state=seed, n_jobs=1),

@@ -19,7 +19,9 @@ from qkan.experiments import (
     qkan_lstm_report,
 )
 
+#: Names of the experiments.
 EXPERIMENTS = ("qkan-lstm", "kacq-heart", "heart-shift", "functions")
+#: Protocols of ``kacq-heart``.
 PROTOCOLS = (*kacq_heart.PROTOCOLS, "all")
 
 

@@ -16,6 +16,7 @@ from qkan.tabular import TabularModel
 
 #: More groups than this have too few rows each, and are more likely to be measurements.
 MOST_GROUPS = 20
+#: The group of rows whose cell is empty.
 MISSING = "missing"
 
 

@@ -38,14 +38,17 @@ from qkan.report import png, render
 from qkan.sklearn import KAAMClassifier, KACQClassifier, KANClassifier, LogisticKANClassifier
 from qkan.tabular import TabularModel
 
+#: Models that can be trained.
 MODELS = ("qkan", "kan", "kacq", "kaam", "logistic-kan")
 #: Why some models take no hidden widths.
 _NO_HIDDEN = {"kacq": "whose layers have sizes of their own", "kaam": "which is a sum over the features"}
+#: Confidence levels of the report.
 LEVELS = (0.8, 0.9, 0.95)
 #: Of the sets that are reported by group.
 GROUP_LEVEL = 0.9
 #: Features whose curves are shown of an additive model.
 SHAPES = 16
+#: Classical classifiers beside the model, made from a seed.
 BASELINES = {
     "Logistic regression": lambda seed: LogisticRegression(max_iter=5000),
     "Random forest": lambda seed: RandomForestClassifier(n_estimators=300, random_state=seed, n_jobs=1),

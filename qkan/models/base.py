@@ -14,6 +14,7 @@ from qkan.circuits.measured import MeasuredRows, MeasuredValues
 from qkan.errors import ModelFileError, check_positive
 from qkan.saving import load_folder, save_folder
 
+#: A tensor or an array; what comes out is of the kind that went in.
 Array = TypeVar("Array", Tensor, np.ndarray)
 _Model = TypeVar("_Model", bound="SavedModel")
 _ModelClass = TypeVar("_ModelClass", bound="type[SavedModel]")

@@ -30,6 +30,7 @@ from qkan.models.dcnn_parts import (
     written,
 )
 
+#: Options of the published KAN layers.
 PUBLISHED_EDGES = {"basis": "bspline", "grid": 3, "k": 3, "extend": "zero", "base": "silu", "scale": "both"}
 _COMPACT = {"basis": "daruan", "reps": 2}
 #: Sizes of both channels, and dropout, by preset.

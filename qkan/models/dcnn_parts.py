@@ -25,7 +25,9 @@ from qkan.layers.recurrent import Recurrent
 
 #: A basis by name, or options of a :class:`~qkan.KANLayer` with "basis" among them.
 Edges = str | Mapping[str, Any]
+#: Ways of features into a circuit.
 EMBEDDINGS = ("amplitude", "angle", "reupload")
+#: The circuits, or what stands in their place; see :class:`Core`.
 CORES = ("circuit", "random", "mlp", "identity", "none")
 _LAYER_OPTIONS = ("base", "scale", "bias", "init")
 #: Amplitudes of a smaller norm than this are replaced by equal ones.
@@ -105,6 +107,7 @@ class Quantum:
             raise OptionError("after=() of the quantum channel must hold one width or more.")
 
 
+#: Sizes of a channel.
 Sizes = Classical | Quantum
 
 

@@ -40,6 +40,7 @@ def _ours(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return make
 
 
+#: Recurrent networks, by name.
 CORES: dict[str, Callable[..., nn.Module]] = {
     "lstm": _torch(nn.LSTM),
     "gru": _torch(nn.GRU),

@@ -18,6 +18,7 @@ from qkan.layers.kan_layer import KANLayer
 from qkan.layers.linear import linear
 from qkan.models.base import Network, saved_as_own_kind
 
+#: Kinds of attention, and who shares its functions.
 ATTENTION, SHARING = ("softmax", "fourier"), ("block", "universal")
 #: Arguments of the layers that the block decides.
 _GIVEN = ("in_features", "out_features", "seed")

@@ -12,6 +12,7 @@ from qkan._random import generator
 from qkan.circuits import Circuit, Z, data, parameters
 from qkan.errors import ShapeError, check_positive
 
+#: Gates of the cell, in order.
 GATES = ("input", "forget", "cell", "output")
 
 

@@ -21,6 +21,7 @@ from qkan.kernels.recurrence_ops import State
 from qkan.models.base import SavedModel
 from qkan.models.cells import RecurrentCell
 
+#: (input size, hidden size) -> cell.
 MakeCell = Callable[[int, int], RecurrentCell]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: Rows on which an edge is fitted; more say nothing new about one function of one variable.
 FIT_ROWS = 2000
 
+#: (prediction, label) -> scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -16,6 +16,7 @@ from qkan.errors import ShapeError, check_choice, check_positive
 from qkan.layers.linear import linear
 from qkan.models.base import Network, saved_as_own_kind
 
+#: Circuits, by name, made from a number of wires.
 TENSOR_NETWORKS: dict[str, Callable[[int], Circuit]] = {"mera": mera, "mps": mps, "ttn": ttn}
 
 

@@ -36,6 +36,7 @@ import qkan
 from qkan.bases import Basis, FeatureBasis
 from qkan.errors import OptionError, RefineError, RefineWarning, ShapeError
 
+#: Inputs and outputs that are tried.
 SIZES = (1, 3, 8)
 #: bfloat16 keeps 8 significant bits, so rounding to nearest changes a number by at most this fraction.
 BFLOAT16_UNIT = 2.0**-8

@@ -199,6 +199,24 @@ def test_shapes_and_units_are_described(module):
             assert said, f"{name} does not say the unit of {given.arg}"
 
 
+@pytest.mark.parametrize(
+    "module", [one for one in MODULES if not COMPILED.search(one.name)], ids=lambda module: module.name
+)
+def test_constants_are_described(module):
+    """By a comment before them or a string after them; one comment may serve the names after it."""
+    lines, described = module.path.read_text().splitlines(), False
+    for node, after in zip(module.tree.body, [*module.tree.body[1:], None], strict=True):
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            described = False
+            continue
+        above, closed = lines[node.lineno - 2].lstrip(), isinstance(after, ast.Expr)
+        described = above.startswith("#") or closed or (described and above != "")
+        written = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [one.id for target in written for one in ast.walk(target) if isinstance(one, ast.Name)]
+        shown = [name for name in names if not name.startswith("_")]
+        assert described or not shown, f"{module.name}: nothing says what {', '.join(shown)} is"
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_shapes_of_fields_are_described(module):
     for node in module.tree.body:
