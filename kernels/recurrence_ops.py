@@ -34,7 +34,7 @@ class Kind(NamedTuple):
         return 2 * self.degree + self.base
 
 
-#: Parts of the state, (B, H) each.
+#: A recurrent state, (h, c) of an LSTM or (h,) of a GRU, each (..., width).
 State = tuple[Tensor, ...]
 
 

@@ -27,7 +27,7 @@ GAP = 1e-6
 #: What an explanation's values are in, by its ``output``.
 UNITS = {"probability": "probability", "logit": "log-odds"}
 
-#: Feature rows (N, n) -> probabilities (N, C).
+#: Rows, or with columnwise their matrix, (N, n) -> outputs (N, C), typically class probabilities.
 Predict = Callable[[Any], np.ndarray]
 
 

@@ -16,7 +16,7 @@ from qkan.analysis.explain import Explanation, import_shap, kept_random_state
 from qkan.analysis.importance import global_importance
 from qkan.analysis.selective import RiskCoverage
 
-#: Colours of all pictures.
+#: Colours that the pictures here and most of their neighbours share.
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9722e", "#8a8a8a"
 #: Kinds of prediction sets, as they are written in pictures and reports.
 NAMES = {"lac": "split conformal (LAC)", "mondrian": "class-conditional (Mondrian)"}

@@ -30,7 +30,7 @@ from qkan.data._leak_scan import MIN_LABEL_ROWS, Stretch, by_level, search, show
 from qkan.data.finding import Finding
 from qkan.errors import DataError, OptionError, ShapeError
 
-#: Level of the tests together, unless chosen.
+#: Chance of a false alarm per question on a clean table, unless chosen.
 ALPHA = 0.01
 #: Stretches are looked for in so many rows from the start.
 MAX_ROWS = 10_000

@@ -28,7 +28,7 @@ from qkan.data._milan_files import HOW_TO_GET, SLOT, DayFile, Progress, find_day
 from qkan.data.series import Series
 from qkan.errors import DataError, OptionError, check_choice, check_positive
 
-#: Columns of the files.
+#: Activities to choose from, in the order of their columns, which follow square, time and country code.
 ACTIVITIES = ("sms_in", "sms_out", "call_in", "call_out", "internet")
 #: Where the files are from, and their licence.
 SOURCE = (

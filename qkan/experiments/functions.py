@@ -32,7 +32,7 @@ from qkan.training import evaluate, mean_squared_error
 GRID, DEGREE = 5, 3
 #: The model, and its hidden nodes, whose counts the others are matched to.
 REFERENCE, NODES = "bspline", 5
-#: The model that the others are compared with.
+#: The model by whose errors the picture divides those of all, and a rival of DARUAN in the summary.
 BASELINE = "mlp"
 #: What is made equal, and how it is counted.
 SETTINGS: dict[str, Callable[[Network], int]] = {

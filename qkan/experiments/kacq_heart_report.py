@@ -29,7 +29,7 @@ from qkan.saving import write_atomic
 
 #: Tables whose folds are not those of cross-validation within one data set.
 SITES, LEAKING = "heart-sites", "published"
-#: Pictures of each table.
+#: Kinds of pictures that a main table may have, in the order of the report.
 PICTURES = ("ranking", "posterior", "ranks")
 #: Packages that only this experiment needs; XGBoost comes as either of two.
 BOOSTING = ("catboost", "lightgbm", "xgboost", "xgboost-cpu")

@@ -21,9 +21,6 @@ from qkan.kernels.recurrence_ops import State
 from qkan.models.base import SavedModel
 from qkan.models.cells import RecurrentCell
 
-#: (input size, hidden size) -> cell.
-MakeCell = Callable[[int, int], RecurrentCell]
-
 
 class Recurrent(SavedModel):
     """Base of the recurrent networks; ``cells[layer * directions + direction]`` are their layers.

@@ -203,16 +203,16 @@ def test_shapes_and_units_are_described(module):
     "module", [one for one in MODULES if not COMPILED.search(one.name)], ids=lambda module: module.name
 )
 def test_constants_are_described(module):
-    """By a comment before them or a string after them; one comment may serve the names after it."""
+    """By a comment before them or a string after them; one comment may serve the names right after it."""
     lines, described = module.path.read_text().splitlines(), False
     for node, after in zip(module.tree.body, [*module.tree.body[1:], None], strict=True):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             described = False
             continue
-        above, closed = lines[node.lineno - 2].lstrip(), isinstance(after, ast.Expr)
-        described = above.startswith("#") or closed or (described and above != "")
-        written = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [one.id for target in written for one in ast.walk(target) if isinstance(one, ast.Name)]
+        above, value = lines[node.lineno - 2].lstrip(), getattr(after, "value", None)
+        closed = isinstance(after, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+        described = above.startswith("#:") or closed or (described and above != "")
+        names = [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
         shown = [name for name in names if not name.startswith("_")]
         assert described or not shown, f"{module.name}: nothing says what {', '.join(shown)} is"
 
