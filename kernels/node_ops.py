@@ -127,7 +127,7 @@ def node_layer(u: Tensor, theta: Tensor, weight: Tensor | None, out_features: in
         u: data angles, (B, n) on the circle or (B, n, L) on the torus.
         theta: trainable angles (m, n, P), or (groups, P).
         weight: (m, n) or ``None``.
-        out_features: m.
+        out_features: number m of outputs.
         text: a :func:`recipe`.
 
     Returns:

@@ -35,7 +35,7 @@ def harmonics(angles: Tensor, degree: int) -> Tensor:
 
     Args:
         angles: u, any shape.
-        degree: D.
+        degree: D in the formulas.
     """
     from qkan.kernels import numba_cpu
 
@@ -60,7 +60,7 @@ def harmonics_backward(grad: Tensor, features: Tensor, degree: int) -> Tensor:
     Args:
         grad: (..., 2D+1).
         features: (..., 2D+1).
-        degree: D.
+        degree: D in the formulas.
     """
     from qkan.kernels import numba_cpu
 

@@ -57,7 +57,7 @@ def harmonics(u: Tensor, degree: int) -> Tensor:
 
     Args:
         u: angles, any shape.
-        degree: D.
+        degree: D in the formulas.
     """
     work = u.to(accumulation_dtype(u.dtype)).unsqueeze(-1)
     orders = torch.arange(1, degree + 1, dtype=work.dtype, device=u.device)
@@ -82,7 +82,7 @@ def dirichlet(u: Tensor, degree: int) -> Tensor:
 
     Args:
         u: angles, any shape.
-        degree: D.
+        degree: D in the formulas.
     """
     transform = torch.as_tensor(circle_transform(degree), dtype=u.dtype, device=u.device)
     return harmonics(u, degree) @ transform.T

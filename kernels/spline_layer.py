@@ -29,7 +29,7 @@ class Grid(NamedTuple):
     Attributes:
         first: middle of the first spline.
         step: distance of the knots.
-        splines: K.
+        splines: K in the formulas.
         low, high: the interval outside of which splines are continued.
         tail: how: 1 with the slope at the end, 0 with the value there. Splines that die out have no ends (±inf).
     """

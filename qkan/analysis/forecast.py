@@ -130,7 +130,7 @@ class Autoregression:
     """x(t) = c + Σ_{k=1..p} a_k x(t-k), fitted by least squares; steps beyond the first by feedback.
 
     Attributes:
-        intercept: c.
+        intercept: c in the formulas.
         coefficients: (p,) a_1 … a_p.
         horizon: steps ahead that calling it predicts.
         channel: index of the target among the input channels; no other channel is used.

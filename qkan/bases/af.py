@@ -44,8 +44,8 @@ class AF(ClassicalBasis):
     with "quad2" 1.3e5, ten and more times that of "bspline" or "relu".
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of grid intervals.
         k: every function spans k + 1 intervals.
         activation: σ: "silu" (default), "gelu", "softplus", "sigmoid" or "tanh".

@@ -29,8 +29,8 @@ class BSpline(ClassicalBasis):
     points of its own, which are saved with the parameters.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of grid intervals G.
         k: degree, at most ``grid``; 3 (cubic, twice continuously differentiable) as in pykan.
         grid_range: the interval the grid covers; (-1, 1) as in pykan.

@@ -24,9 +24,9 @@ class PolynomialChaos(ClassicalBasis):
     mean square 1 and are uncorrelated, so that the condition number of the features is 1.
 
     Args:
-        in_features: n.
-        out_features: m.
-        degree: D.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
+        degree: D in the formulas.
         extend: outside the range of the sample (±4 before one is given): "linear" (default) continues with the slope at
             the end; "clamp" holds the value.
         seed: of a local generator; ``None`` draws fresh entropy.

@@ -26,8 +26,8 @@ class Chebyshev(ClassicalBasis):
     The recurrence has finite gradients everywhere; the arccosine form has none at |z| = 1.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         degree: D, at most 400.
         extend: how an unbounded input becomes z: "tanh" (default, as published) z = tanh x; "clamp" z = x held to
             [-1, 1]; "linear" z = x, continued with the slope at ±1.

@@ -32,8 +32,8 @@ class Daruan(FeatureBasis):
     """φ_oi(x) = ⟨Z⟩ of a one-qubit circuit with ``reps`` data gates, one circuit per edge.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         reps: repetitions L.
         ansatz: gate order, "pz" (default), "rpz", "px", "real" or "mix" (see :mod:`qkan.circuits.ansatz`).
         encoding: where the weight w of the data angle w x + b lives. "fixed" (default): w_l is a constant, the

@@ -24,8 +24,8 @@ class Fourier(ClassicalBasis):
     circuit's spectrum makes the two comparable frequency by frequency. A constant term is the layer's bias.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         degree: highest harmonic.
         period: length of one period in units of x; choose it at least as long as the data range.
         extend: "periodic" (default) repeats outside one period; "clamp" holds the value at ±period/2.

@@ -39,8 +39,8 @@ class Mixture(FeatureBasis):
     The moments are those of the features as they begin: trained shapes make the estimate rough.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         members: two or more bases, each by name or as ``{"basis": name, option: value, …}``.
         gate: "layer" (default) has one set of gates, so that the chosen layer is a plain one; "edge" one per edge.
         temperature: τ; the lower, the harder the gates.
@@ -215,8 +215,8 @@ class Selected(Basis):
     The edges of one member are kept as a basis with one input per edge.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         members: bases as in :class:`Mixture`; their ``config()``.
         choice: (m, n) nested lists, the place of every edge's member, or -1 for an edge without any, which is zero.
         seed: of local generators; ``None`` draws fresh entropy.

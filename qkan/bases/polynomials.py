@@ -74,9 +74,9 @@ class Orthogonal(ClassicalBasis):
     """p_0 … p_D of a bounded argument z; K = degree + 1 features. Subclasses say which polynomials.
 
     Args:
-        in_features: n.
-        out_features: m.
-        degree: D.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
+        degree: D in the formulas.
         domain: the interval of x that is mapped to [-1, 1].
         extend: how x becomes z. With u the affine image of x, which maps ``domain`` to [-1, 1]: "tanh" (default, as in
             the public codes) z = tanh u; "clamp" z = u held to [-1, 1]; "linear" z = u, continued with the slope at ±1.
@@ -325,8 +325,8 @@ class Hermite(Orthogonal):
     condition number 1.1 at the default degree, 1.6 at degree 7. On uniform inputs in [-1, 1] it is 810.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         degree: D; 5 by default, since the polynomials grow as x^D.
         limit: half-width L of the interval on which the polynomials are used; 4 standard deviations by default.
         extend: beyond ±L: "linear" (default) continues with the slope at the end; "clamp" holds the end value; "tanh"

@@ -58,8 +58,8 @@ class Rational(ClassicalBasis):
     With the same functions, :class:`qkan.layers.GroupKANLayer` is a layer of few numbers for transformers.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         numerator: degree p, at least 5.
         denominator: degree of Q, at least 4.
         groups: number of groups; it must divide ``in_features``.

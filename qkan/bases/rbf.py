@@ -18,8 +18,8 @@ class Radial(ClassicalBasis):
     """ψ((x - g_j)/h) at ``grid`` equally spaced centres g_j; K = grid features. Subclasses say what ψ is.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of centres, at least 2.
         grid_range: first and last centre; (-2, 2) as in FastKAN, which suits inputs of unit variance.
         bandwidth: h in units of the distance between centres. Wider functions overlap more and are harder to tell

@@ -26,8 +26,8 @@ class ReLUKAN(ClassicalBasis):
     within the grid: 45 at power 2, 32 at power 4.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of grid intervals G.
         k: each bump is k + 1 intervals wide.
         power: 2 or more; 3 or more for equations with second derivatives.

@@ -27,8 +27,8 @@ class Sine(ClassicalBasis):
     default features: 3.0 on standard-normal inputs, 1.0 on uniform inputs in one period.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of sines.
         period: of the slowest sine at the start, in units of x.
         trainable: train the frequencies, as published.

@@ -33,8 +33,8 @@ class TruncatedPower(ClassicalBasis):
     B-splines and translate with :meth:`from_bspline` where both are wanted.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: number of grid intervals.
         k: degree.
         grid_range: the interval the knots divide.

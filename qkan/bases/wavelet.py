@@ -73,8 +73,8 @@ class Wavelet(Basis):
     again in the backward pass, so that memory grows with batch x (m + n) only.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         grid: wavelets per edge.
         kind: the mother wavelet.
         seed: of a local generator; ``None`` draws fresh entropy.

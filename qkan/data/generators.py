@@ -85,7 +85,7 @@ def bessel(order: int = 2, points: int = 256, start: float = 2.0, stop: float = 
     """Bessel function of the first kind J_n(x) at equally spaced x, both ends included.
 
     Args:
-        order: n.
+        order: n in the formulas.
         points: number of x.
         start: first x.
         stop: last x.
@@ -144,7 +144,7 @@ def narma(
     that of the Gated-QKAN-FWP code.
 
     Args:
-        order: n.
+        order: n in the formulas.
         points: T, number of values y(0) … y(T-1).
         alpha: α.
         beta: β.

@@ -37,7 +37,7 @@ class SplineActivation(nn.Module):
     It tells apart what splines do in a KAN from what a spline on every *edge* does.
 
     Args:
-        units: n.
+        units: n in the formulas.
         grid: intervals of the grid.
         k: degree.
         grid_range: interval of the grid; (-2, 2) holds most of a standard normal input. Outside it a spline

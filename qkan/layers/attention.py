@@ -48,9 +48,9 @@ class ScoreFunctions(nn.Module):
     scores of a head and their features.
 
     Args:
-        length: N.
-        heads: h.
-        rank: r.
+        length: N in the formulas.
+        heads: h in the formulas.
+        rank: r in the formulas.
         basis: of Φ; the publication's is "fourier", whose default degree here is its 3.
         normaliser: "softmax" or "simplex" over the outputs; ``None`` (default, the publication's better choice) leaves
             them as they are.
@@ -141,7 +141,7 @@ class SelfAttention(nn.Module):
 
     Args:
         width: w, which ``heads`` must divide.
-        heads: h.
+        heads: h in the formulas.
         functions: what takes the place of the softmax; ``None`` is softmax attention by
             ``torch.nn.functional.scaled_dot_product_attention``.
         seed: of local generators; ``None`` draws fresh entropy.

@@ -19,8 +19,8 @@ class KANConv1d(nn.Module):
     """One KAN layer on every window of a sequence, the counterpart of a 1-d convolution.
 
     Args:
-        in_channels: c.
-        out_channels: d.
+        in_channels: number c of channels.
+        out_channels: number d of channels.
         kernel_size: k, width of the window.
         stride: steps between windows.
         **edges: options of the :class:`~qkan.KANLayer` that maps the c · k numbers of a window to d; also ``seed``.
@@ -63,8 +63,8 @@ class KANConv2d(nn.Module):
     are laid out before the layer, so memory grows with kernel_size² as it does for every unfolded convolution.
 
     Args:
-        in_channels: c.
-        out_channels: d.
+        in_channels: number c of channels.
+        out_channels: number d of channels.
         kernel_size: k, or (height, width).
         stride: steps between windows, likewise.
         padding: pixels added on every side, likewise. The edge functions act on added pixels too: a padded zero

@@ -125,7 +125,7 @@ def plainest(function: Function, affine: tuple[float, float, float, float]) -> t
     and odd functions have a > 0; the shift of a sine lies in (-π, π].
 
     Args:
-        function: f.
+        function: f in the formulas.
         affine: (a, b, c, d).
     """
     a, b, c, d = affine

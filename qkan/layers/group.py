@@ -23,7 +23,7 @@ class GroupRational(nn.Module):
     goes on outside [-3, 3], :class:`qkan.bases.Rational`.
 
     Args:
-        features: n.
+        features: number n of inputs.
         groups: G, which must divide n. Each group has a denominator of its own.
         start: the function that all groups follow at the start: "silu", "gelu", "tanh", "softplus", "relu", "identity".
         form: "A", Q = 1 + Σ_j |b_j| |x|^j, which the public kernels of KAT compute; or "B", Q = 1 + |Σ_j b_j x^j|, the
@@ -98,8 +98,8 @@ class GroupKANLayer(nn.Module):
     start at 0.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         groups: G, which must divide n.
         start: function at the start, see :class:`GroupRational`; KAT begins a block with "identity" and goes on with
             "silu".

@@ -35,8 +35,8 @@ class KANLayer(nn.Module):
     """y_o = Σ_i mask_oi · [scale_oi · φ_oi(x_i) + base_oi · act(x_i)] + bias_o.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         basis: name of a registered basis (``qkan.bases.names()``) or a :class:`~qkan.bases.Basis` class.
         base: activation of the base branch ("silu", "gelu", "relu", "tanh", "identity"); ``None`` leaves it out.
         scale: trainable edge scale, as in pykan's ``scale_sp``. "both" multiplies the base branch by it too, which then

@@ -135,8 +135,8 @@ class RecurrentCell(nn.Module):
     Subclasses set ``kind``, "lstm" (gates i, f, g, o) or "gru" (r, z and the candidate's two parts).
 
     Args:
-        input_size: n.
-        hidden_size: H.
+        input_size: number n of inputs.
+        hidden_size: H in the formulas.
         proj_size: width to which h is projected; 0 leaves it as it is.
 
     Raises:

@@ -27,8 +27,8 @@ class JHCGNet(Network):
     published code.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         latent: width of the latent space. One number serves both sides of the core; several are the core's widths from
             input to output, (8, 7) for one layer, (8, 5, 7) for two. ``None`` is ⌈log2 in_features⌉, at least 1.
         core: the latent network. Any part is given in one of four ways: by the name of a basis ("bspline",
@@ -104,8 +104,8 @@ class HQKAN(JHCGNet):
     default.
 
     Args:
-        in_features: n.
-        out_features: m.
+        in_features: number n of inputs.
+        out_features: number m of outputs.
         latent: see :class:`JHCGNet`.
         reps: repetitions of the circuit on every edge of the core.
         groups: circuits shared by all edges of an input, see :class:`~qkan.bases.Daruan`.

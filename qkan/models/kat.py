@@ -59,7 +59,7 @@ class KATBlock(nn.Module):
     Linear(4w, w).
 
     Args:
-        width: w.
+        width: w in the formulas.
         heads: of the attention.
         attention: "softmax"; or "fourier", trained functions of the scores, see :class:`~qkan.layers.ScoreFunctions`.
         length: N of the sequence, needed by "fourier" only.
@@ -120,7 +120,7 @@ class ViT(Network):
     Args:
         image_size: height and width of the images, in pixels.
         patch_size: likewise of a patch; it divides the image size.
-        in_channels: c.
+        in_channels: number c of channels.
         n_classes: 2 gives one output, a logit; more give as many.
         width: w, numbers of a patch between blocks.
         depth: blocks.

@@ -101,7 +101,7 @@ class HQKANLSTMCell(_HQKANCell):
 
     Args:
         input_size: width of x.
-        hidden_size: H.
+        hidden_size: H in the formulas.
         bias: biases of encoder, core and decoder.
         proj_size: see :class:`QKANLSTMCell`.
         latent: of the HQKAN; ``None`` is ⌈log2(input_size + H)⌉.

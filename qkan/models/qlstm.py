@@ -43,7 +43,7 @@ class QLSTM(nn.Module):
 
     Args:
         input_size: channels of the input.
-        hidden_size: H.
+        hidden_size: H in the formulas.
         depth: variational layers.
         batch_first: input is (N, T, channels) instead of (T, N, channels).
         seed: of the angles, uniform in [-π, π); ``None`` draws fresh ones.
