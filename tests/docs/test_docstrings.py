@@ -42,8 +42,8 @@ UNITS = {
     "seconds": r"second|\bin s\b",
     "timeout": r"second|\bin s\b",
 }
-#: A paper or a book, by its year, its arXiv number or its address.
-SOURCE = re.compile(r"arXiv|doi:|https?://|\b(19|20)\d\d\b")
+#: A paper or a book, by its arXiv number, its address, or its year as citations end with it: "(2021)", "2021; …".
+SOURCE = re.compile(r"arXiv|doi:|https?://|\b(19\d\d|20[0-2]\d)(?=[),;])")
 #: Rooms with mathematics in them. Compiled forms of a formula and operators around them are excused: the plain form
 #: beside them names the source.
 ROOMS = ("analysis", "bases", "circuits", "data", "kernels", "layers", "models")
@@ -66,6 +66,7 @@ OWN = {
     "qkan.circuits.devices": "facts that come with Qiskit",
     "qkan.circuits.drawing": "pictures",
     "qkan.circuits.export": "an adapter",
+    "qkan.circuits.ledger": "the toolkit's own",
     "qkan.circuits.measured": "the toolkit's own",
     "qkan.circuits.parallel": "the toolkit's own",
     "qkan.circuits.pennylane_bridge": "an adapter",
@@ -248,6 +249,6 @@ def test_rules_can_fail():
     assert has_arrays(ast.parse("def f(a) -> tuple[Tensor, int]: ...").body[0])
     assert not SHAPE.search("The sum of x.")
     assert not SHAPE.search("As f() does (see there), after Schuld, Sweke and Meyer (2021, chapter 2).")
-    assert not SOURCE.search("Rows of 1024 numbers, and of 20480.")
+    assert not SOURCE.search("Rows of 2000 or (2048, 3) numbers, in seconds since 1970.")
     assert "OptionError" in ERRORS
     assert len(MODULES) > 100
