@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import warnings
 from typing import Any
 
@@ -45,7 +47,13 @@ for name, command in (("list", data_list), ("example", data_example), ("check", 
     data_app.command(name)(command)
 
 
-def _interrupt(*_: Any) -> None:
+def _interrupt(number: int, frame: Any) -> None:
+    """Raise, but not inside a callback of the kernels' compiler, where it would be lost: there, come again."""
+    if frame is not None and "llvmlite" in frame.f_code.co_filename:
+        again = threading.Timer(0.1, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
     raise KeyboardInterrupt
 
 
@@ -53,4 +61,6 @@ def main() -> None:
     """Entry point of the ``qkan`` command."""
     warnings.showwarning = show_warning
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for what runs in the background
+        signal.signal(signal.SIGINT, _interrupt)
     app()
